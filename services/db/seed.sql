@@ -1,0 +1,33 @@
+-- Seed data, the same bytes on every machine: 20 accounts, 12,000 subscriptions
+-- and 120,000 invoices (48,000 of them open), spread evenly over the accounts.
+-- Ids are made from names, so that a test can know one without asking.
+CREATE FUNCTION pg_temp.seed_id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    -- A random-looking version 4 id.
+    SELECT overlay(overlay(md5(name) PLACING '4' FROM 13) PLACING '8' FROM 17)::uuid
+$$;
+
+INSERT INTO accounts (id, number, name)
+SELECT pg_temp.seed_id('account-' || n), n, 'Account ' || n
+FROM generate_series(1, 20) AS n;
+
+INSERT INTO subscriptions (id, account_id, plan, status, price_cents, currency, created_at)
+SELECT pg_temp.seed_id('subscription-' || n),
+       pg_temp.seed_id('account-' || 1 + n % 20),
+       (ARRAY['starter', 'team', 'business'])[1 + n % 3],
+       (ARRAY['active', 'active', 'active', 'past_due', 'canceled'])[1 + n / 20 % 5],
+       (ARRAY[900, 4900, 19900])[1 + n % 3],
+       (ARRAY['EUR', 'USD', 'GBP'])[1 + n / 20 % 3],
+       timestamptz '2025-01-01 00:00:00+00' + n * interval '37 minutes 1.000001 seconds'
+FROM generate_series(1, 12000) AS n;
+
+-- Invoice n is one of the ten of subscription 1 + n % 12000.
+INSERT INTO invoices (id, subscription_id, account_id, status, amount_cents, currency, created_at)
+SELECT pg_temp.seed_id('invoice-' || n),
+       s.id,
+       s.account_id,
+       (ARRAY['open', 'paid', 'open', 'paid', 'draft', 'open', 'paid', 'void', 'open', 'paid'])[1 + n / 12000 % 10],
+       s.price_cents + n % 97,
+       s.currency,
+       s.created_at + (1 + n / 12000) * interval '30 days' + n * interval '1 microsecond'
+FROM generate_series(0, 119999) AS n
+JOIN subscriptions AS s ON s.id = pg_temp.seed_id('subscription-' || 1 + n % 12000);
