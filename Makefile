@@ -1,0 +1,52 @@
+# Every target works in a fresh clone: `setup` makes what is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
+
+.PHONY: setup compare ui doctor test lint types fmt bench proto lock clean
+
+setup: $(VENV)/.locked
+	@$(BIN)/python -m bakeoff.toolchains
+
+$(VENV)/.locked: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "bakeoff needs Python 3.11 or newer: make setup PYTHON=python3.12" >&2; exit 2; }
+	@echo "making $(VENV) with the locked dependencies"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+compare: setup
+	@$(BIN)/bakeoff compare $(ARGS)
+
+ui: setup
+	@$(BIN)/bakeoff ui $(ARGS)
+
+doctor: setup
+	@$(BIN)/bakeoff doctor $(ARGS)
+
+test: setup
+	$(BIN)/pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy $(PYTHON_CODE)
+
+fmt: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --all-extras pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .toolchains services/go/bin services/rust/target

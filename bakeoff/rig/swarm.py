@@ -1,0 +1,252 @@
+"""A Locust master with its workers, and the way to drive them: Locust's own web API.
+
+The master may be one that this class started or one that runs elsewhere; both are driven by
+`SwarmClient`.
+"""
+
+import json
+import secrets
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bakeoff.errors import PartDiedError, RigError, StartError
+from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
+
+_REQUEST_DEADLINE_S = 10.0
+_START_DEADLINE_S = 30.0
+_POLL_S = 0.1
+# Each look costs the master about a millisecond of the generator's core.
+_PROGRESS_S = 0.5
+# A phase is over when its last report is in; more than this beyond its end is a fault.
+_LAST_REPORT_DEADLINE_S = 20.0
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """One run of the swarm. `rate_rps` None is the closed model; `connections` over all workers."""
+
+    target: str
+    rate_rps: float | None
+    arrivals: str
+    duration_s: float
+    connections: int
+    seed: int
+    request_timeout_s: float
+
+    def form(self) -> dict[str, str]:
+        """The fields of Locust's /swarm."""
+        return {
+            "user_count": str(self.connections),
+            "spawn_rate": str(self.connections),
+            "host": self.target,
+            "rate": "" if self.rate_rps is None else repr(self.rate_rps),
+            "arrivals": self.arrivals,
+            "seed": str(self.seed),
+            "duration": repr(self.duration_s),
+            "request_timeout": repr(self.request_timeout_s),
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The light summary of a running phase, for a display."""
+
+    complete: bool
+    elapsed_s: float
+    completed: int
+    rate_rps: float | None
+    p99_ms: float | None
+    errors: int
+
+
+class SwarmClient:
+    """Talks to a Locust master's web API at `base_url`."""
+
+    def __init__(self, base_url: str, run_token: str | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"X-Bakeoff-Run": run_token} if run_token else {}
+
+    def start(self, plan: PhasePlan) -> None:
+        """Starts a phase; RigError with Locust's own words where it refuses."""
+        answer = json.loads(self._call("/swarm", plan.form()))
+        if not answer.get("success"):
+            raise RigError(f"Locust at {self.base_url} refused the phase: {answer.get('message')}")
+
+    def stop(self) -> None:
+        """Ends the phase, so that the next can start."""
+        self._call("/stop", {})
+
+    def progress(self) -> Progress:
+        """How far the phase is."""
+        answer = json.loads(self._call("/bakeoff/measurements?summary=1"))
+        return Progress(
+            complete=bool(answer["complete"]),
+            elapsed_s=float(answer["elapsed_s"]),
+            completed=int(answer["completed"]),
+            rate_rps=answer.get("rate_rps"),
+            p99_ms=answer.get("p99_ms"),
+            errors=int(answer["errors"]),
+        )
+
+    def measurement(self) -> bytes:
+        """The merged measurement of the phase, as JSON."""
+        return self._call("/bakeoff/measurements")
+
+    def ready_workers(self) -> int:
+        """How many workers are connected and alive."""
+        answer = json.loads(self._call("/stats/requests"))
+        workers = answer.get("workers") or []
+        return sum(1 for worker in workers if worker["state"] not in ("missing", "stopped"))
+
+    def _call(self, path: str, form: Mapping[str, str] | None = None) -> bytes:
+        data = None if form is None else urllib.parse.urlencode(form).encode()
+        request = urllib.request.Request(self.base_url + path, data=data, headers=self._headers)
+        try:
+            with urllib.request.urlopen(request, timeout=_REQUEST_DEADLINE_S) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            detail = error.read(300).decode(errors="replace").strip()
+            raise RigError(
+                f"the Locust master at {self.base_url} answered {path} with {error.code}: {detail}"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise PartDiedError(
+                "locust master",
+                f"the Locust master at {self.base_url} does not answer {path}: {error}",
+            ) from error
+
+
+@dataclass
+class SwarmSettings:
+    """Where the parts of a swarm stand and what they are given."""
+
+    locustfile: Path
+    folder: Path
+    master_host: Host
+    # The address that the master binds and that the workers reach it at.
+    address: str
+    worker_hosts: Sequence[Host]
+    # One entry a worker; empty: not pinned.
+    cpus: frozenset[int] | None
+    targets: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Swarm(AbstractContextManager["Swarm"]):
+    """A master and its workers, started here and ended here."""
+
+    def __init__(self, settings: SwarmSettings) -> None:
+        self._settings = settings
+        self._token = secrets.token_urlsafe(24)
+        self._stack = ExitStack()
+        self.client: SwarmClient
+        self.master: HostProcess
+        self.workers: list[HostProcess] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.master = stack.enter_context(self._start_master())
+            ports = self._announcement(self.master, "master")
+            address = self._settings.address
+            self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
+            for index, host in enumerate(self._settings.worker_hosts):
+                spec = self._worker_spec(index, ports["master_port"])
+                self.workers.append(stack.enter_context(host.start(spec)))
+            for worker in self.workers:
+                self._announcement(worker, "worker")
+            self._await_workers()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def run(self, plan: PhasePlan, watch: Callable[[Progress], None]) -> bytes:
+        """Runs one phase to its last report and returns the measurement.
+
+        `watch` is called with the progress twice a second and may raise to break off.
+        RigError where the last report does not come.
+        """
+        self.client.start(plan)
+        deadline = (
+            time.monotonic()
+            + plan.duration_s
+            + plan.request_timeout_s
+            + _START_DEADLINE_S
+            + _LAST_REPORT_DEADLINE_S
+        )
+        try:
+            while True:
+                time.sleep(_PROGRESS_S)
+                progress = self.client.progress()
+                watch(progress)
+                if progress.complete:
+                    return self.client.measurement()
+                if time.monotonic() > deadline:
+                    raise RigError(
+                        f"the load's last report did not come within {_LAST_REPORT_DEADLINE_S:g} s "
+                        f"after a phase of {plan.duration_s:g} s; see {self._settings.folder}"
+                    )
+        finally:
+            self.client.stop()
+
+    def _start_master(self) -> HostProcess:
+        settings = self._settings
+        argv = [
+            *("--master", "--web-host", settings.address, "--web-port", "0"),
+            *("--master-bind-host", settings.address, "--master-bind-port", "0"),
+        ]
+        return settings.master_host.start(self._spec("locust-master", argv))
+
+    def _worker_spec(self, index: int, master_port: int) -> ProcessSpec:
+        argv = ["--worker", "--master-host", self._settings.address]
+        argv += ["--master-port", str(master_port)]
+        return self._spec(f"locust-worker-{index}", argv)
+
+    def _spec(self, name: str, argv: Sequence[str]) -> ProcessSpec:
+        settings = self._settings
+        return ProcessSpec(
+            name=name,
+            argv=[sys.executable, "-m", "locust", "-f", str(settings.locustfile), *argv],
+            environment={
+                **settings.environment,
+                "BAKEOFF_ANNOUNCE": "1",
+                "BAKEOFF_RUN_TOKEN": self._token,
+                "BAKEOFF_TARGETS": json.dumps(dict(settings.targets)),
+                "BAKEOFF_ALLOWED_HOSTS": settings.address,
+            },
+            cwd=str(settings.folder),
+            log=str(settings.folder / f"{name}.log"),
+            cpus=settings.cpus,
+        )
+
+    def _announcement(self, process: HostProcess, role: str) -> dict[str, Any]:
+        line = process.wait_for_line(f'"role":"{role}"', _START_DEADLINE_S)
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _await_workers(self) -> None:
+        wanted = len(self.workers)
+        deadline = time.monotonic() + _START_DEADLINE_S
+        while (ready := self.client.ready_workers()) < wanted:
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"{ready} of {wanted} Locust workers are connected after "
+                    f"{_START_DEADLINE_S:g} s; can they reach {self._settings.address}? "
+                    f"Their logs are in {self._settings.folder}"
+                )
+            time.sleep(_POLL_S)
