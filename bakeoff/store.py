@@ -1,0 +1,289 @@
+"""The results folder: every round written whole, the run's document, and reading both back.
+
+    results/<time>-<workload>/   run.json  rounds/NN-<label>/  and the report's files
+    results/latest               a relative link to the newest
+
+A file or folder stands under its own name only when it is complete and on the disk; until then
+its name ends in `.partial`. So a killed run keeps the rounds that it had.
+"""
+
+import csv
+import gzip
+import io
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from bakeoff.errors import ResultsError
+from bakeoff.measure.histogramlog import LoggedInterval, format_log, parse_log
+from bakeoff.measure.records import RoundRecord, RunDocument
+
+RUN_SCHEMA = "bakeoff.run/1"
+# A service's log is kept as its first and last half of this many bytes.
+LOG_LIMIT_BYTES = 5_000_000
+
+_T = TypeVar("_T")
+_NAME = re.compile(r"\A[a-z0-9][a-z0-9_-]{0,62}\Z")
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of samples.csv: one part of the rig, all its processes together, at one moment.
+
+    `t_s` is on the round's clock; `cpu_us`, `run_queue_us` and `context_switches` count from the
+    start of the processes. Memory is None where it is not sampled.
+    """
+
+    t_s: float
+    part: str
+    processes: int
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    cpu_us: int
+    run_queue_us: int
+    threads: int
+    open_files: int
+    context_switches: int
+
+
+class ResultsFolder:
+    """One run on disk. Every method raises ResultsError, which names the file and the way out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, root: Path, workload: str, now: datetime) -> Self:
+        """Makes `root/<time>-<workload>` and turns `root/latest` to it.
+
+        Two runs that start in one second get two folders.
+        """
+        _check_name(workload, "workload")
+        stem = f"{now:%Y-%m-%dT%H-%M-%S}-{workload}"
+        with _writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            path = _make_new_folder(root, stem)
+            (path / "rounds").mkdir()
+            _sync(path)
+            _point_latest(root, path.name)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """A folder that an earlier run left, whole or interrupted."""
+        if not path.is_dir():
+            raise ResultsError(f"there is no results folder {path}")
+        if not ((path / "run.json").is_file() or (path / "rounds").is_dir()):
+            raise ResultsError(
+                f"{path} is no results folder: it has neither run.json nor rounds/. "
+                "Name the folder of one run, such as results/latest"
+            )
+        return cls(path.resolve())
+
+    def write_round(
+        self,
+        record: RoundRecord,
+        intervals: Sequence[LoggedInterval],
+        samples: Iterable[Sample],
+        log: Path | None,
+    ) -> Path:
+        """Writes a round whole, in a folder of its own; `log` is the service's log file.
+
+        Returns the folder. A `.partial` one that a killed run left is replaced.
+        """
+        _check_name(record.label, "label")
+        folder = self.path / "rounds" / _round_name(record)
+        partial = folder.with_name(f".{folder.name}.partial")
+        with _writing(folder):
+            if folder.exists():
+                raise ResultsError(f"{folder} exists; a finished round is never written over")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _write(partial / "phases.json", _pretty(record))
+            started_unix_s = datetime.fromisoformat(record.started_at).timestamp()
+            hlog = format_log(started_unix_s, record.started_at, intervals)
+            _write(partial / "latency.hlog", hlog.encode())
+            _write(partial / "samples.csv", _csv(samples))
+            if log is not None:
+                _write(partial / "service.log.gz", gzip.compress(_head_and_tail(log)))
+            _sync(partial)
+            partial.rename(folder)
+            _sync(folder.parent)
+        return folder
+
+    def read_rounds(self) -> list[RoundRecord]:
+        """All finished rounds by number; partial ones are passed over."""
+        folders = [path for path in self._round_folders() if (path / "phases.json").is_file()]
+        records = [_decode(path / "phases.json", RoundRecord) for path in folders]
+        return sorted(records, key=lambda record: record.number)
+
+    def read_intervals(self, record: RoundRecord) -> list[LoggedInterval]:
+        """The histograms of a round, in the order they were written; none where there is no log."""
+        path = self.path / "rounds" / _round_name(record) / "latency.hlog"
+        if not path.exists():
+            return []
+        try:
+            return parse_log(_read(path).decode())
+        except ValueError as error:
+            raise ResultsError(f"{path} is damaged: {error}") from error
+
+    def read_samples(self, record: RoundRecord) -> list[Sample]:
+        """The samples of a round; none where there is no file."""
+        path = self.path / "rounds" / _round_name(record) / "samples.csv"
+        if not path.exists():
+            return []
+        rows = csv.DictReader(_read(path).decode().splitlines())
+        try:
+            return [_sample(row) for row in rows]
+        except (msgspec.ValidationError, UnicodeDecodeError) as error:
+            raise ResultsError(f"{path} is damaged: {error}") from error
+
+    def write_run(self, document: RunDocument) -> None:
+        """Replaces run.json in one step."""
+        self.write_file("run.json", _pretty(document))
+
+    def read_run(self) -> RunDocument:
+        """run.json; a schema that this version does not know is named."""
+        path = self.path / "run.json"
+        found = _decode(path, dict[str, Any]).get("schema")
+        if found != RUN_SCHEMA:
+            raise ResultsError(
+                f"{path} has the schema {found!r}; this version of bakeoff reads {RUN_SCHEMA!r}"
+            )
+        return _decode(path, RunDocument)
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Replaces one file of the folder in one step; `name` may stand in a subfolder."""
+        path = self.path / name
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+
+    def _round_folders(self) -> list[Path]:
+        rounds = self.path / "rounds"
+        try:
+            return [path for path in rounds.iterdir() if not path.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ResultsError(f"cannot read {rounds}: {error.strerror}") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, also when the machine stops."""
+    partial = path.with_name(f"{path.name}.partial")
+    _write(partial, content)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def run_schema() -> bytes:
+    """The JSON Schema of run.json, as docs/run.schema.json publishes it."""
+    schema = msgspec.json.schema(RunDocument)
+    return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2) + b"\n"
+
+
+def _check_name(name: str, what: str) -> None:
+    if not _NAME.match(name):
+        raise ResultsError(f"the {what} {name!r} cannot be part of a folder's name")
+
+
+def _round_name(record: RoundRecord) -> str:
+    return f"{record.number:02d}-{record.label}"
+
+
+def _make_new_folder(root: Path, stem: str) -> Path:
+    suffix = 1
+    while True:
+        path = root / (stem if suffix == 1 else f"{stem}-{suffix}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            suffix += 1
+        else:
+            return path
+
+
+def _point_latest(root: Path, name: str) -> None:
+    partial = root / f".latest-{name}.partial"
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(name)
+    partial.replace(root / "latest")
+    _sync(root)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write {error.filename or path}: {error.strerror}; "
+            "free space or rights there, or choose another place with --results"
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _decode(path: Path, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(_read(path), type=kind)
+    except msgspec.MsgspecError as error:
+        raise ResultsError(f"{path} is damaged or from another version: {error}") from error
+
+
+def _pretty(struct: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(struct), indent=2) + b"\n"
+
+
+def _csv(samples: Iterable[Sample]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Sample.__struct_fields__)
+    writer.writerows(msgspec.structs.astuple(sample) for sample in samples)
+    return text.getvalue().encode()
+
+
+def _sample(row: dict[str, str]) -> Sample:
+    known = {key: value if value != "" else None for key, value in row.items()}
+    return msgspec.convert(known, Sample, strict=False)
+
+
+def _head_and_tail(log: Path) -> bytes:
+    """The whole log, or its two ends with a line between that says how much is left out."""
+    half = LOG_LIMIT_BYTES // 2
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size <= 2 * half:
+            return file.read()
+        head = file.read(half)
+        file.seek(-half, os.SEEK_END)
+        tail = file.read()
+    return head + f"\n... {size - 2 * half} bytes left out ...\n".encode() + tail

@@ -1,0 +1,465 @@
+"""A run that never was: believable numbers drawn from a fixed seed, to test what reads a run.
+
+Every figure here is made up. Latencies are lognormal, noise between rounds is a few per cent.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
+from scipy import stats
+
+from bakeoff.measure.histogramlog import LoggedInterval
+from bakeoff.measure.post import POST_SAYS
+from bakeoff.measure.records import (
+    LATENCY_DIGITS,
+    LATENCY_MAXIMUM_US,
+    LATENCY_MINIMUM_US,
+    Audit,
+    BlockDocument,
+    CoreUse,
+    Counts,
+    Figure,
+    Finding,
+    MetricDocument,
+    PartUse,
+    PhaseRecord,
+    RatioDocument,
+    RoundRecord,
+    RunDocument,
+    ServiceDocument,
+    Sums,
+)
+from bakeoff.store import Sample
+
+RATE_RPS = 900.0
+WARM_UP_S, FIXED_S, CLOSED_S = 3, 12, 4
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+FAMILY = [
+    "cpu_us_per_request",
+    "system_cpu_us_per_request",
+    "p50_ms",
+    "rss_steady_bytes",
+    "rss_peak_bytes",
+]
+MIB = 1024 * 1024
+
+
+class FakeRun(msgspec.Struct, frozen=True):
+    """What a results folder holds."""
+
+    document: RunDocument
+    records: list[RoundRecord]
+    intervals: list[list[LoggedInterval]]
+    samples: list[list[Sample]]
+
+
+class Character(msgspec.Struct, frozen=True):
+    """How a made-up service behaves."""
+
+    median_ms: float
+    sigma: float
+    cpu_us: float
+    postgres_cpu_us: float
+    rss_mib: float
+    throughput_rps: float
+
+
+CHARACTERS = [
+    Character(1.9, 0.55, 410, 330, 46, 1950),
+    Character(1.5, 0.45, 265, 350, 17, 2480),
+]
+
+
+def fake_run(
+    labels: tuple[str, str] = ("go", "rust"), blocks: int = 6, null: bool = False
+) -> FakeRun:
+    """A finished run of two services with `blocks` rounds each, alternating in order."""
+    random = np.random.default_rng(20260102)
+    records: list[RoundRecord] = []
+    intervals: list[list[LoggedInterval]] = []
+    samples: list[list[Sample]] = []
+    documents: list[BlockDocument] = []
+    for block in range(1, blocks + 1):
+        order = [0, 1] if block % 2 else [1, 0]
+        numbers = []
+        for position, index in enumerate(order):
+            character = CHARACTERS[0 if null else index]
+            service = labels[0].removesuffix("-a") if null else labels[index]
+            record, lines, rows = _round(
+                random, len(records) + 1, block, position, labels[index], service, character
+            )
+            numbers.append(record.number)
+            records.append(record)
+            intervals.append(lines)
+            samples.append(rows)
+        documents.append(
+            BlockDocument(order=[labels[i] for i in order], rerun_of=None, rounds=numbers)
+        )
+    document = _document(labels, records, documents, null)
+    return FakeRun(document, records, intervals, samples)
+
+
+def with_changes(run: FakeRun, **changes: Any) -> FakeRun:
+    """The same run with other fields in its document."""
+    return FakeRun(
+        msgspec.structs.replace(run.document, **changes), run.records, run.intervals, run.samples
+    )
+
+
+def encoded(values_us: Sequence[int] | NDArray[np.int64]) -> str:
+    """Values in microseconds as an HdrHistogram in V2, base64."""
+    histogram = HdrHistogram(LATENCY_MINIMUM_US, LATENCY_MAXIMUM_US, LATENCY_DIGITS)
+    for value in values_us:
+        histogram.record_value(int(value))
+    return cast(bytes, histogram.encode()).decode()
+
+
+def _round(
+    random: np.random.Generator,
+    number: int,
+    block: int,
+    position: int,
+    label: str,
+    service: str,
+    character: Character,
+) -> tuple[RoundRecord, list[LoggedInterval], list[Sample]]:
+    noise = float(np.exp(random.normal(0, 0.03)))
+    lines: list[LoggedInterval] = []
+    latencies: dict[str, NDArray[np.int64]] = {}
+    start_s = 1.0
+    phases = []
+    for name, seconds in (("warm-up", WARM_UP_S), ("fixed", FIXED_S), ("closed", CLOSED_S)):
+        rate = character.throughput_rps * noise if name == "closed" else RATE_RPS
+        median_ms = 64 / rate * 1000 if name == "closed" else character.median_ms * noise
+        all_us = []
+        for second in range(seconds):
+            count = int(random.poisson(rate))
+            draws_ms = median_ms * np.exp(random.normal(0, character.sigma, count))
+            late_us = random.gamma(2, 15, count).astype(np.int64) + 1
+            latency_us = (draws_ms * 1000).astype(np.int64) + 1
+            all_us.append(latency_us)
+            lines.append(_line(f"{name}.latency", start_s + second, latency_us))
+            lines.append(_line(f"{name}.lateness", start_s + second, late_us))
+        latencies[name] = np.concatenate(all_us)
+        phases.append(_phase(name, start_s, seconds, latencies[name], character, noise))
+        start_s += seconds + 1
+    record = RoundRecord(
+        number=number,
+        block=block,
+        position=position,
+        label=label,
+        service=service,
+        seed=7000 + block,
+        started_at=(STARTED + timedelta(seconds=40 * number)).isoformat(),
+        phases=phases,
+        figures=_figures(latencies, character, noise, random),
+        findings=[],
+    )
+    return record, lines, _samples(random, character, start_s)
+
+
+def _line(tag: str, start_s: float, values_us: NDArray[np.int64]) -> LoggedInterval:
+    return LoggedInterval(tag=tag, start_s=start_s, length_s=1.0, histogram=encoded(values_us))
+
+
+def _phase(
+    name: str,
+    start_s: float,
+    seconds: int,
+    latency_us: NDArray[np.int64],
+    character: Character,
+    noise: float,
+) -> PhaseRecord:
+    count = len(latency_us)
+    closed = name == "closed"
+    return PhaseRecord(
+        name=cast(Any, name),
+        model="closed" if closed else "open",
+        rate_rps=None if closed else RATE_RPS,
+        connections=64 if closed else 256,
+        start_s=start_s,
+        end_s=start_s + seconds,
+        offered_rps=None if closed else count / seconds,
+        achieved_rps=count / seconds,
+        mean_ms=float(latency_us.mean()) / 1000,
+        counts=Counts(scheduled=count, sent=count, answered=count),
+        sums=Sums(latency_us=int(latency_us.sum()), lateness_us=count * 30),
+        statuses={"200": count},
+        errors={},
+        response_bytes=count * 412,
+        body_hash_sum=count * 17,
+        workers=[],
+        parts={
+            "service": _use(character.cpu_us * noise * count, seconds, character.rss_mib),
+            "postgres": _use(character.postgres_cpu_us * count, seconds, None),
+            "stub": _use(95.0 * count, seconds, None),
+            "generator": _use(120.0 * count, seconds, None),
+        },
+        cores=[
+            CoreUse(core=0, busy=0.62, idle=0.36, steal=0.01, irq=0.01),
+            CoreUse(core=1, busy=0.71, idle=0.27, steal=0.0, irq=0.02),
+        ],
+        audit=Audit(
+            answered=count,
+            log_lines=count,
+            stub_calls=count,
+            statements={"SELECT invoice": count, "SELECT subscription": count},
+            slack=2,
+        ),
+    )
+
+
+def _use(cpu_us: float, seconds: int, rss_mib: float | None) -> PartUse:
+    return PartUse(
+        cpu_us=int(cpu_us),
+        wall_s=float(seconds),
+        run_queue_us=int(cpu_us / 40),
+        rss_median_bytes=None if rss_mib is None else int(rss_mib * MIB),
+        rss_peak_bytes=None if rss_mib is None else int(rss_mib * 1.2 * MIB),
+        threads=9,
+        open_files=40,
+        context_switches=1234,
+    )
+
+
+def _figures(
+    latencies: dict[str, NDArray[np.int64]],
+    character: Character,
+    noise: float,
+    random: np.random.Generator,
+) -> dict[str, Figure]:
+    fixed_ms = latencies["fixed"] / 1000
+    count = len(fixed_ms)
+
+    def wobble(value: float) -> float:
+        return float(value * noise * np.exp(random.normal(0, 0.01)))
+
+    cpu_us = wobble(character.cpu_us)
+    values = {
+        "offered_rps": count / FIXED_S,
+        "achieved_rps": count / FIXED_S,
+        "mean_ms": float(fixed_ms.mean()),
+        "p50_ms": float(np.quantile(fixed_ms, 0.5)),
+        "p90_ms": float(np.quantile(fixed_ms, 0.9)),
+        "p95_ms": float(np.quantile(fixed_ms, 0.95)),
+        "p99_ms": float(np.quantile(fixed_ms, 0.99)),
+        "max_ms": float(fixed_ms.max()),
+        "lateness_p99_ms": 0.1,
+        "throughput_rps": len(latencies["closed"]) / CLOSED_S,
+        "cpu_us_per_request": cpu_us,
+        "system_cpu_us_per_request": cpu_us + character.postgres_cpu_us,
+        "postgres_cpu_us_per_request": wobble(character.postgres_cpu_us),
+        "stub_cpu_us_per_request": wobble(95),
+        "generator_cpu_us_per_request": wobble(120),
+        "cpu_percent_at_10k_rps": cpu_us * RATE_RPS / 1e6 * 100,
+        "rss_steady_bytes": wobble(character.rss_mib * MIB),
+        "rss_peak_bytes": wobble(character.rss_mib * 1.3 * MIB),
+        "sql_statements_per_request": 2.0,
+        "grpc_calls_per_request": 1.0,
+        "log_lines_per_request": 1.0,
+        "response_bytes_per_request": 412.0,
+    }
+    marks = {
+        "p99_ms": ["shared machine"],
+        "p50_ms": ["shared machine"],
+        "throughput_rps": ["shared machine"],
+        "cpu_percent_at_10k_rps": [f"at {RATE_RPS:g} req/s"],
+    }
+    figures = {
+        name: Figure(value=value, samples=count, marks=marks.get(name, []))
+        for name, value in values.items()
+    }
+    figures["p999_ms"] = Figure(
+        value=None, reason=f"needs 10,000 requests a round, had {count:,}", samples=count
+    )
+    figures["capacity_rps"] = Figure(value=None, reason="this profile runs no capacity search")
+    figures["rss_idle_bytes"] = Figure(value=None, reason="this profile has no idle tail")
+    return figures
+
+
+def _samples(random: np.random.Generator, character: Character, end_s: float) -> list[Sample]:
+    rows = []
+    cpu_us = dict.fromkeys(("service", "postgres", "stub", "generator"), 0)
+    share = {
+        "service": character.cpu_us * RATE_RPS / 1e6,
+        "postgres": character.postgres_cpu_us * RATE_RPS / 1e6,
+        "stub": 0.09,
+        "generator": 0.12,
+    }
+    rss = {"service": character.rss_mib, "postgres": 160, "stub": 38, "generator": 96}
+    for t_s in np.arange(0.5, end_s, 0.5):
+        for part in cpu_us:
+            cpu_us[part] += int(share[part] * 5e5 * (1 + random.normal(0, 0.05)))
+            rss_bytes = int(rss[part] * MIB * (1 - 0.4 * np.exp(-t_s / 2)))
+            rows.append(
+                Sample(
+                    t_s=float(t_s),
+                    part=part,
+                    processes=1,
+                    rss_bytes=rss_bytes,
+                    peak_rss_bytes=int(rss_bytes * 1.1),
+                    cpu_us=cpu_us[part],
+                    run_queue_us=cpu_us[part] // 40,
+                    threads=9,
+                    open_files=40,
+                    context_switches=int(t_s * 100),
+                )
+            )
+    return rows
+
+
+def _document(
+    labels: tuple[str, str],
+    records: list[RoundRecord],
+    blocks: list[BlockDocument],
+    null: bool,
+) -> RunDocument:
+    services = {label: _service(label, records) for label in labels}
+    names = list(services[labels[0]].metrics)
+    return RunDocument(
+        schema="bakeoff.run/1",
+        created_at=STARTED.isoformat(),
+        finished=True,
+        environment={
+            "cpu": {"model": "Example CPU @ 2.00GHz", "cores": 2, "online": [0, 1]},
+            "memory_bytes": 8 * 1024 * MIB,
+            "kernel": "Linux 6.1.0",
+            "python": "3.11.9",
+            "pinning": {"service": [0], "rest": [1]},
+            "virtual": True,
+        },
+        experiment={
+            "profile": "default",
+            "workload": "payment_status",
+            "services": list(labels),
+            "rounds": len(blocks),
+            "pin": True,
+            "service_cores": 1,
+            "null": labels[0].removesuffix("-a") if null else None,
+            "warm_up_s": WARM_UP_S,
+            "fixed_s": FIXED_S,
+            "closed_s": CLOSED_S,
+        },
+        reference_rate_rps=RATE_RPS,
+        rates_rps=[RATE_RPS],
+        connections={"open": 256, "closed": 64},
+        seed=7000,
+        blocks=blocks,
+        floor={"p50_ms": 0.21, "p99_ms": 0.74},
+        post_says=POST_SAYS,
+        services=services,
+        ratios={name: _ratio(labels, name, records) for name in names},
+        validity=[
+            Finding(
+                rule="parts share cores with the service",
+                effect="warns",
+                where="the machine",
+                found="2 cores for service, Postgres, stub and generator",
+                allowed="4 cores",
+                advice="read latency and throughput as those of this machine, "
+                "or use one with four cores or more",
+                touches=["L", "C", "U"],
+            )
+        ],
+        family=FAMILY,
+        checks=[
+            {
+                "expression": f"{labels[1]}.p99_ms < 25",
+                "outcome": "passed",
+                "message": "upper bound 5.1 ms is under 25 ms",
+            },
+            {
+                "expression": f"{labels[1]}.capacity_rps > 100",
+                "outcome": "no data",
+                "message": "this profile runs no capacity search",
+            },
+        ],
+    )
+
+
+def _unit(name: str) -> str:
+    for ending, unit in (
+        ("_ms", "ms"),
+        ("_bytes", "bytes"),
+        ("cpu_us_per_request", "us"),
+        ("_at_10k_rps", "% of one core"),
+        ("_rps", "req/s"),
+    ):
+        if name.endswith(ending):
+            return unit
+    return "bytes" if "bytes" in name else "per request"
+
+
+def _service(label: str, records: list[RoundRecord]) -> ServiceDocument:
+    mine = [record for record in records if record.label == label]
+    metrics = {name: _metric(name, mine) for name in mine[0].figures}
+    return ServiceDocument(
+        title=label.capitalize(), metrics=metrics, build={"release": True, "version": "1.2.3"}
+    )
+
+
+def _metric(name: str, records: list[RoundRecord]) -> MetricDocument:
+    figures = [record.figures[name] for record in records]
+    values = [figure.value for figure in figures if figure.value is not None]
+    value = low = high = None
+    if values:
+        logs = np.log(values)
+        value = float(np.exp(logs.mean()))
+        if len(values) >= 3:
+            half = float(stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
+            low, high = value / np.exp(half), value * np.exp(half)
+    return MetricDocument(
+        value=value,
+        low=low,
+        high=high,
+        unit=_unit(name),
+        rounds=[figure.value for figure in figures],
+        samples=sum(figure.samples or 0 for figure in figures) or None,
+        rate_rps=None if name in ("throughput_rps", "capacity_rps") else RATE_RPS,
+        marks=figures[0].marks,
+        voided_by=[],
+        reason=figures[0].reason,
+    )
+
+
+def _ratio(labels: tuple[str, str], name: str, records: list[RoundRecord]) -> RatioDocument:
+    first, second = (
+        [record.figures[name].value for record in records if record.label == label]
+        for label in labels
+    )
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a and b]
+    differences = np.array([np.log(b / a) for a, b in pairs])
+    n = len(differences)
+    low = high = p = visible = None
+    if n >= 3:
+        spread = float(differences.std(ddof=1))
+        half = float(stats.t.ppf(0.975, n - 1)) * spread / n**0.5
+        low, high = np.exp(differences.mean() - half), np.exp(differences.mean() + half)
+        p = float(stats.ttest_1samp(differences, 0).pvalue) if spread else 1.0
+        visible = float(np.exp(3 * spread / n**0.5))
+    in_family = name in FAMILY and n >= 3
+    word = None
+    if in_family and p is not None:
+        word = (
+            "no difference shown" if p > 0.01 else "lower" if differences.mean() < 0 else "higher"
+        )
+    return RatioDocument(
+        of=labels[1],
+        over=labels[0],
+        value=float(np.exp(differences.mean())) if n else None,
+        low=low,
+        high=high,
+        blocks=n,
+        p=p,
+        p_holm=min(1.0, p * len(FAMILY)) if in_family and p is not None else None,
+        smallest_visible=visible,
+        word=word,
+        marks=[] if name in FAMILY else ["explored"],
+        voided_by=[],
+        reason=None if n else "no block has this figure of both services",
+    )
