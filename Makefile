@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Fetched compilers come after what the user has.
+export PATH := $(PATH):$(CURDIR)/.toolchains/go/go/bin:$(CURDIR)/.toolchains/rust/cargo/bin
+STATICCHECK := v0.8.2
 PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
 
-.PHONY: setup compare ui doctor test lint types fmt bench proto lock clean
+.PHONY: setup compare ui doctor test lint types check-services fmt bench proto lock clean
 
 setup: $(VENV)/.locked
 	@$(BIN)/python -m bakeoff.toolchains
@@ -36,6 +39,13 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy $(PYTHON_CODE)
+
+# What each service's own language says about its code.
+check-services: setup
+	@cd services/go && test -z "$$(gofmt -l .)" && go vet ./... && \
+		go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) ./...
+	@cd services/rust && cargo fmt --check && \
+		cargo clippy --quiet --locked --all-targets -- -D warnings
 
 fmt: setup
 	$(BIN)/ruff check --fix .

@@ -65,7 +65,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     profile: str = "default"
     workload: Name = "payment_status"
-    services: Annotated[list[Name], Meta(min_length=2, max_length=2)] = ["go", "rust"]
+    services: Annotated[list[Name], Meta(min_length=2, max_length=2)] = msgspec.field(
+        default_factory=lambda: ["go", "rust"]
+    )
     # Blocks, so rounds of each service. Even, so that the alternating order cancels a drift.
     rounds: Annotated[int, Meta(ge=1, le=100)] = 6
     # 0: drawn, and stored.

@@ -1,0 +1,46 @@
+"""Which cores the service gets and which the rest of the rig."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CorePlan:
+    """Core numbers; None where nothing is pinned.
+
+    `shared` says that other parts of the rig share one machine of fewer than four cores with the
+    service, so that tails are the scheduler's too.
+    """
+
+    service: frozenset[int] | None
+    rig: frozenset[int] | None
+    usable: int
+
+    @property
+    def shared(self) -> bool:
+        """Fewer than four cores: "shared machine" stands beside every figure."""
+        return self.usable < 4
+
+    @property
+    def workers(self) -> int:
+        """Locust workers that the rig's cores carry beside Postgres and the stub."""
+        cores = len(self.rig) if self.rig is not None else self.usable
+        return max(1, cores // 2)
+
+    @property
+    def service_threads(self) -> int:
+        """Worker threads of a service: one a core that it may use."""
+        return len(self.service) if self.service is not None else self.usable
+
+
+def plan_cores(usable: Sequence[int], service_cores: int | None, pin: bool) -> CorePlan:
+    """Splits the usable cores: the highest ones to the service, since interrupts tend to land on
+    the lowest, and at least one is left to the rig. One core alone cannot be split."""
+    cores = sorted(usable)
+    if not pin or len(cores) < 2:
+        return CorePlan(service=None, rig=None, usable=len(cores))
+    wanted = len(cores) // 2 if service_cores is None else service_cores
+    count = max(1, min(wanted, len(cores) - 1))
+    return CorePlan(
+        service=frozenset(cores[-count:]), rig=frozenset(cores[:-count]), usable=len(cores)
+    )
