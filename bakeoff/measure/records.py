@@ -109,6 +109,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A validity rule that struck: what was found, what is allowed, and what to do about it.
 
     `touches` are the classes of figures: L latency, C throughput and capacity, U CPU, R memory.
+    `phase` limits it to the figures of one phase and `metrics`, where there are any, to those
+    named.
     """
 
     rule: str
@@ -118,6 +120,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     allowed: str
     advice: str
     touches: list[Literal["L", "C", "U", "R"]]
+    phase: str | None = None
+    metrics: list[str] = []
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +205,8 @@ class PhaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     # p50 and p99 of the stub's own time in a call beyond its setting, where it is measured.
     stub_excess_p50_ms: float | None = None
     stub_excess_p99_ms: float | None = None
+    # The length of the schedule, without the time that the last answers took; None: end - start.
+    duration_s: float | None = None
 
 
 class RoundRecord(msgspec.Struct, frozen=True, kw_only=True):
