@@ -1,0 +1,57 @@
+"""What the provider answers: payments derived from their invoice or their charge."""
+
+from hashlib import blake2b
+
+from protos.payment.v1.payment_pb2 import Payment, PaymentStatus
+from stub_payment.ledger import Charge
+
+FIRST_UPDATE_UNIX_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
+UPDATES_SPAN_MS = 365 * 24 * 3600 * 1000
+CURRENCIES = ("EUR", "USD", "GBP")
+SUCCEEDED_PERCENT = 94
+PENDING_PERCENT = 3
+
+
+def payment_of_invoice(invoice_id: str) -> Payment:
+    """The payment of an invoice: every field follows from the invoice's id."""
+    digest = blake2b(invoice_id.encode(), digest_size=16).digest()
+    number = int.from_bytes(digest[:8], "big")
+    return Payment(
+        payment_id="pay_" + digest.hex(),
+        invoice_id=invoice_id,
+        status=_status(digest[8] * 100 // 256),
+        amount_cents=100 + number % 100_000,
+        currency=CURRENCIES[digest[9] % len(CURRENCIES)],
+        updated_at_unix_ms=_updated_at_unix_ms(number),
+    )
+
+
+def payment_of_charge(charge: Charge) -> Payment:
+    """The payment that a charge made: every field follows from the charge's row."""
+    digest = blake2b(charge.idempotency_key.encode(), digest_size=8).digest()
+    return Payment(
+        payment_id=charge.payment_id,
+        invoice_id=charge.invoice_id,
+        status=PaymentStatus.PAYMENT_STATUS_SUCCEEDED,
+        amount_cents=charge.amount_cents,
+        currency=charge.currency,
+        updated_at_unix_ms=_updated_at_unix_ms(int.from_bytes(digest, "big")),
+        idempotency_key=charge.idempotency_key,
+    )
+
+
+def payment_id_of_key(idempotency_key: str) -> str:
+    """The id of the payment that a charge with this key makes: one key, one payment."""
+    return "pay_" + blake2b(b"key:" + idempotency_key.encode(), digest_size=16).hexdigest()
+
+
+def _status(percentile: int) -> PaymentStatus:
+    if percentile < SUCCEEDED_PERCENT:
+        return PaymentStatus.PAYMENT_STATUS_SUCCEEDED
+    if percentile < SUCCEEDED_PERCENT + PENDING_PERCENT:
+        return PaymentStatus.PAYMENT_STATUS_PENDING
+    return PaymentStatus.PAYMENT_STATUS_DECLINED
+
+
+def _updated_at_unix_ms(number: int) -> int:
+    return FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS
