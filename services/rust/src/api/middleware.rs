@@ -1,0 +1,189 @@
+//! What happens around each handler: request id, access log, recovery, time limit.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::body::HttpBody;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use super::App;
+use super::problem::Problem;
+use crate::payments::CallMeta;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 64;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Takes or makes the request id, echoes it, and keeps what goes on to the provider.
+pub async fn request_id(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let meta = CallMeta {
+        request_id: given_request_id(request.headers()).unwrap_or_else(new_request_id),
+        traceparent: traceparent(request.headers()),
+    };
+    let request_id = meta.request_id.clone();
+    request.extensions_mut().insert(meta);
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    if app.draining.load(Ordering::Relaxed) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Logs one line a request; health checks at debug level.
+pub async fn access_log(
+    Extension(meta): Extension<CallMeta>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = match &route {
+        // As in Go, where a path without the method matches no route.
+        Some(route) if response.status() != StatusCode::METHOD_NOT_ALLOWED => route.as_str(),
+        _ => "",
+    };
+    let request_id = text(&meta.request_id);
+    let method = method.as_str();
+    let status = response.status().as_u16();
+    let latency_us = start.elapsed().as_micros() as u64;
+    let bytes = response.body().size_hint().lower();
+    let error = response.extensions().get().and_then(Problem::cause);
+    match route {
+        "/livez" | "/readyz" => {
+            debug!(
+                request_id,
+                method, route, status, latency_us, bytes, error, "request"
+            );
+        }
+        _ => info!(
+            request_id,
+            method, route, status, latency_us, bytes, error, "request"
+        ),
+    }
+    response
+}
+
+/// Turns a panic into a problem, and every problem into its answer.
+pub async fn recover(
+    Extension(meta): Extension<CallMeta>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let uri = request.uri().clone();
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = response.unwrap_or_else(|panic| panicked(panic).into_response());
+    match response.extensions().get::<Problem>() {
+        None => response,
+        Some(problem) => {
+            let mut answer = problem.answer(uri.path(), text(&meta.request_id));
+            answer.extensions_mut().insert(problem.clone());
+            answer
+        }
+    }
+}
+
+/// Limits the time that a request takes.
+pub async fn timeout(request: Request, next: Next) -> Response {
+    let limited = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request));
+    limited
+        .await
+        .unwrap_or_else(|_| Problem::TIMEOUT.into_response())
+}
+
+fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = only(headers, &REQUEST_ID)?;
+    let is_good = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    is_good.then(|| id.clone())
+}
+
+fn new_request_id() -> HeaderValue {
+    let mut id = Uuid::encode_buffer();
+    let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
+    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
+}
+
+/// The trace context, where it is valid: `00-<trace id>-<parent id>-<flags>`.
+fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = only(headers, "traceparent")?;
+    let parts: Vec<&str> = value.to_str().ok()?.split('-').collect();
+    let is_hex = |part: &str, digits: usize| {
+        part.len() == digits && part.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |part: &str, digits: usize| is_hex(part, digits) && part.bytes().any(|c| c != b'0');
+    let is_valid = matches!(
+        parts[..],
+        ["00", trace, parent, flags] if is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2)
+    );
+    is_valid.then(|| value.clone())
+}
+
+/// The value of a header that is there just once.
+fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+fn text(request_id: &HeaderValue) -> &str {
+    request_id.to_str().expect("a request id is visible ASCII")
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Problem {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of unknown cause");
+    Problem::INTERNAL.because(format!("panic: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_500_problem() {
+        let panicking = || async { panic!("boom") as Response };
+        let meta = CallMeta {
+            request_id: HeaderValue::from_static("r-1"),
+            traceparent: None,
+        };
+        let router = Router::new()
+            .route("/panic", get(panicking))
+            .layer(from_fn(recover))
+            .layer(Extension(meta));
+        let request = Request::get("/panic?query").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let cause = response.extensions().get().and_then(Problem::cause);
+        assert_eq!(cause, Some("panic: boom"));
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(
+            body,
+            r#"{"type":"https://bakeoff.invalid/problems/internal","title":"Internal error","status":500,"detail":"The service failed.","instance":"/panic","request_id":"r-1"}"#
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! Starts the service and stops it.
+
+use std::future::IntoFuture;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::serve::ListenerExt;
+use billing::api::{self, App};
+use billing::config::Config;
+use billing::logging;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+fn main() -> ExitCode {
+    let config = match Config::read(|name| std::env::var(name)) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("billing: {problems}");
+            return ExitCode::from(2);
+        }
+    };
+    if std::env::args().nth(1).as_deref() == Some("healthcheck") {
+        let is_live = api::health::probe(config.listen_addr).unwrap_or(false);
+        return ExitCode::from(u8::from(!is_live));
+    }
+    logging::init(config.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .enable_all()
+        .build()
+        .expect("the runtime has no threads");
+    let result = runtime.block_on(run(config));
+    // Whatever has not ended by now is not waited for.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| {
+        eprintln!("billing: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Serves until a signal, and then as long as the stop takes.
+async fn run(config: Config) -> io::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut told_to_stop = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let listener = TcpListener::bind(config.listen_addr).await?;
+    let address = listener.local_addr()?;
+    // Left off by axum; on in Go.
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap_or_default());
+    let app = Arc::new(App::new(&config).await);
+    let (stop_accepting, accepting) = oneshot::channel::<()>();
+    let server = axum::serve(listener, api::router(app.clone()))
+        .with_graceful_shutdown(async { drop(accepting.await) });
+    let server = tokio::spawn(server.into_future());
+    info!(
+        address = %address,
+        worker_threads = config.worker_threads,
+        database_max_connections = config.database_max_connections,
+        payment_channels = app.payments.channels(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+
+    told_to_stop().await;
+    app.draining.store(true, Ordering::Relaxed);
+    info!("draining");
+    let stop = async {
+        sleep(config.shutdown_drain).await;
+        drop(stop_accepting);
+        let finish = async { (server.await, app.pool.close().await) };
+        timeout(config.shutdown_grace, finish).await.is_ok()
+    };
+    let has_finished = tokio::select! {
+        has_finished = stop => has_finished,
+        () = told_to_stop() => false,
+    };
+    info!("stopped");
+    Ok(ExitCode::from(u8::from(!has_finished)))
+}
