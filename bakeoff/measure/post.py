@@ -9,6 +9,8 @@ that is of one CPU or of four it does not say.
 POST_TITLE = "Rust vs Go for Backend APIs"
 POST_SETUP = "a single instance, 4 CPUs, 8 GB"
 POST_CPUS = 4
+# Its columns, by the names of the services that ship with bakeoff.
+POST_SERVICES = ("go", "rust")
 
 # Table 3 of the post, in its order.
 POST_SAYS: dict[str, dict[str, float]] = {

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
-from scipy import stats
 
 from bakeoff.measure.histogramlog import LoggedInterval
 from bakeoff.measure.post import POST_SAYS
@@ -25,27 +24,18 @@ from bakeoff.measure.records import (
     Counts,
     Figure,
     Finding,
-    MetricDocument,
     PartUse,
     PhaseRecord,
-    RatioDocument,
     RoundRecord,
     RunDocument,
-    ServiceDocument,
     Sums,
 )
+from bakeoff.measure.summary import RunFacts, run_document
 from bakeoff.store import Sample
 
 RATE_RPS = 900.0
 WARM_UP_S, FIXED_S, CLOSED_S = 3, 12, 4
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-FAMILY = [
-    "cpu_us_per_request",
-    "system_cpu_us_per_request",
-    "p50_ms",
-    "rss_steady_bytes",
-    "rss_peak_bytes",
-]
 MIB = 1024 * 1024
 
 
@@ -319,10 +309,8 @@ def _document(
     blocks: list[BlockDocument],
     null: bool,
 ) -> RunDocument:
-    services = {label: _service(label, records) for label in labels}
-    names = list(services[labels[0]].metrics)
-    return RunDocument(
-        schema="bakeoff.run/1",
+    service = labels[0].removesuffix("-a") if null else None
+    facts = RunFacts(
         created_at=STARTED.isoformat(),
         finished=True,
         environment={
@@ -330,8 +318,7 @@ def _document(
             "memory_bytes": 8 * 1024 * MIB,
             "kernel": "Linux 6.1.0",
             "python": "3.11.9",
-            "pinning": {"service": [0], "rest": [1]},
-            "virtual": True,
+            "cores": {"service": [1], "rig": [0], "usable": 2},
         },
         experiment={
             "profile": "default",
@@ -340,7 +327,7 @@ def _document(
             "rounds": len(blocks),
             "pin": True,
             "service_cores": 1,
-            "null": labels[0].removesuffix("-a") if null else None,
+            "null": service,
             "warm_up_s": WARM_UP_S,
             "fixed_s": FIXED_S,
             "closed_s": CLOSED_S,
@@ -349,12 +336,14 @@ def _document(
         rates_rps=[RATE_RPS],
         connections={"open": 256, "closed": 64},
         seed=7000,
-        blocks=blocks,
         floor={"p50_ms": 0.21, "p99_ms": 0.74},
         post_says=POST_SAYS,
-        services=services,
-        ratios={name: _ratio(labels, name, records) for name in names},
-        validity=[
+        labels=labels,
+        titles={label: label.capitalize() for label in labels},
+        builds={label: {"release": True, "version": "1.2.3"} for label in labels},
+        cores=2,
+        null=service,
+        findings=[
             Finding(
                 rule="parts share cores with the service",
                 effect="warns",
@@ -366,100 +355,19 @@ def _document(
                 touches=["L", "C", "U"],
             )
         ],
-        family=FAMILY,
+    )
+    return msgspec.structs.replace(
+        run_document(records, blocks, facts),
         checks=[
             {
-                "expression": f"{labels[1]}.p99_ms < 25",
+                "text": f"{labels[1]}.p99_ms < 25",
                 "outcome": "passed",
-                "message": "upper bound 5.1 ms is under 25 ms",
+                "found": "upper bound 5.1 ms is under 25 ms",
             },
             {
-                "expression": f"{labels[1]}.capacity_rps > 100",
+                "text": f"{labels[1]}.capacity_rps > 100",
                 "outcome": "no data",
-                "message": "this profile runs no capacity search",
+                "found": "this profile runs no capacity search",
             },
         ],
-    )
-
-
-def _unit(name: str) -> str:
-    for ending, unit in (
-        ("_ms", "ms"),
-        ("_bytes", "bytes"),
-        ("cpu_us_per_request", "us"),
-        ("_at_10k_rps", "% of one core"),
-        ("_rps", "req/s"),
-    ):
-        if name.endswith(ending):
-            return unit
-    return "bytes" if "bytes" in name else "per request"
-
-
-def _service(label: str, records: list[RoundRecord]) -> ServiceDocument:
-    mine = [record for record in records if record.label == label]
-    metrics = {name: _metric(name, mine) for name in mine[0].figures}
-    return ServiceDocument(
-        title=label.capitalize(), metrics=metrics, build={"release": True, "version": "1.2.3"}
-    )
-
-
-def _metric(name: str, records: list[RoundRecord]) -> MetricDocument:
-    figures = [record.figures[name] for record in records]
-    values = [figure.value for figure in figures if figure.value is not None]
-    value = low = high = None
-    if values:
-        logs = np.log(values)
-        value = float(np.exp(logs.mean()))
-        if len(values) >= 3:
-            half = float(stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
-            low, high = value / np.exp(half), value * np.exp(half)
-    return MetricDocument(
-        value=value,
-        low=low,
-        high=high,
-        unit=_unit(name),
-        rounds=[figure.value for figure in figures],
-        samples=sum(figure.samples or 0 for figure in figures) or None,
-        rate_rps=None if name in ("throughput_rps", "capacity_rps") else RATE_RPS,
-        marks=figures[0].marks,
-        voided_by=[],
-        reason=figures[0].reason,
-    )
-
-
-def _ratio(labels: tuple[str, str], name: str, records: list[RoundRecord]) -> RatioDocument:
-    first, second = (
-        [record.figures[name].value for record in records if record.label == label]
-        for label in labels
-    )
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a and b]
-    differences = np.array([np.log(b / a) for a, b in pairs])
-    n = len(differences)
-    low = high = p = visible = None
-    if n >= 3:
-        spread = float(differences.std(ddof=1))
-        half = float(stats.t.ppf(0.975, n - 1)) * spread / n**0.5
-        low, high = np.exp(differences.mean() - half), np.exp(differences.mean() + half)
-        p = float(stats.ttest_1samp(differences, 0).pvalue) if spread else 1.0
-        visible = float(np.exp(3 * spread / n**0.5))
-    in_family = name in FAMILY and n >= 3
-    word = None
-    if in_family and p is not None:
-        word = (
-            "no difference shown" if p > 0.01 else "lower" if differences.mean() < 0 else "higher"
-        )
-    return RatioDocument(
-        of=labels[1],
-        over=labels[0],
-        value=float(np.exp(differences.mean())) if n else None,
-        low=low,
-        high=high,
-        blocks=n,
-        p=p,
-        p_holm=min(1.0, p * len(FAMILY)) if in_family and p is not None else None,
-        smallest_visible=visible,
-        word=word,
-        marks=[] if name in FAMILY else ["explored"],
-        voided_by=[],
-        reason=None if n else "no block has this figure of both services",
     )
