@@ -105,15 +105,11 @@ def within(logs: Sequence[float], margin: float) -> bool:
     return interval.low > 1 / (1 + margin) and interval.high < 1 + margin
 
 
-def one_sided_bound(
-    low: float, high: float, count: int, side: Literal["lower", "upper"]
-) -> float | None:
+def one_sided_bound(low: float, high: float, count: int, side: Literal["lower", "upper"]) -> float:
     """The one-sided 95 % bound that belongs to a two-sided 95 % t interval on logs.
 
-    None under three observations.
+    `count` is the number of observations behind it, three at least.
     """
-    if count < MINIMUM_BLOCKS:
-        return None
     if low == high:
         return low
     middle = (math.log(high) + math.log(low)) / 2
