@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from hdrh.histogram import HdrHistogram
 
+from bakeoff.measure.histograms import count, percentiles_ms
 from bakeoff.measure.metrics import METRICS, TEN_K_RPS, Metric, format_number
 from bakeoff.measure.records import Audit, Figure, Finding, PartUse, PhaseRecord
 
@@ -154,18 +155,18 @@ def _mean(_metric: Metric, found: Measured) -> Figure:
         return _no_answer(phase)
     return Figure(
         value=phase.mean_ms,
-        samples=found.latency.get_total_count(),
+        samples=count(found.latency),
         marks=phase_marks(phase) + ([AT_LEAST] if phase.counts.timed_out else []),
     )
 
 
 def _maximum(_metric: Metric, found: Measured) -> Figure:
-    phase, count = found.phase, found.latency.get_total_count()
+    phase = found.phase
     if not phase.counts.answered:
         return _no_answer(phase)
     return Figure(
         value=found.latency.get_max_value() / US_PER_MS,
-        samples=count,
+        samples=count(found.latency),
         marks=phase_marks(phase) + ([AT_LEAST] if phase.counts.timed_out else []),
     )
 
@@ -189,14 +190,14 @@ def _lateness(metric: Metric, found: Measured) -> Figure:
 
 
 def _percentile(metric: Metric, histogram: HdrHistogram) -> Figure:
-    count = int(histogram.get_total_count())
-    if count < metric.indicative_samples:
+    samples, percentile = count(histogram), 100 * _quantile(metric)
+    value_ms = percentiles_ms(histogram, [percentile])[percentile]
+    if value_ms is None or samples < metric.indicative_samples:
         return _absent(
-            f"needs {metric.indicative_samples:,} requests a round, had {count:,}", count
+            f"needs {metric.indicative_samples:,} requests a round, had {samples:,}", samples
         )
-    value_us = histogram.get_value_at_percentile(100 * _quantile(metric))
-    marks = [INDICATIVE] if count < metric.minimum_samples else []
-    return Figure(value=value_us / US_PER_MS, samples=count, marks=marks)
+    marks = [INDICATIVE] if samples < metric.minimum_samples else []
+    return Figure(value=value_ms, samples=samples, marks=marks)
 
 
 def _quantile(metric: Metric) -> float:
@@ -263,12 +264,12 @@ def _audited(
 ) -> Callable[[Metric, Measured], Figure]:
     def work(_metric: Metric, found: Measured) -> Figure:
         audit = found.phase.audit
-        count = None if audit is None else read(audit)
-        if audit is None or count is None:
+        done = None if audit is None else read(audit)
+        if audit is None or done is None:
             return _absent(f"{what} cannot be counted here")
         if not audit.answered:
             return _no_answer(found.phase)
-        return Figure(value=count / audit.answered, samples=audit.answered)
+        return Figure(value=done / audit.answered, samples=audit.answered)
 
     return work
 
