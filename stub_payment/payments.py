@@ -2,7 +2,13 @@
 
 from hashlib import blake2b
 
-from protos.payment.v1.payment_pb2 import Payment, PaymentStatus
+from protos.payment.v1.payment_pb2 import (
+    PAYMENT_STATUS_DECLINED,
+    PAYMENT_STATUS_PENDING,
+    PAYMENT_STATUS_SUCCEEDED,
+    Payment,
+    PaymentStatus,
+)
 from stub_payment.ledger import Charge
 
 FIRST_UPDATE_UNIX_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
@@ -32,7 +38,7 @@ def payment_of_charge(charge: Charge) -> Payment:
     return Payment(
         payment_id=charge.payment_id,
         invoice_id=charge.invoice_id,
-        status=PaymentStatus.PAYMENT_STATUS_SUCCEEDED,
+        status=PAYMENT_STATUS_SUCCEEDED,
         amount_cents=charge.amount_cents,
         currency=charge.currency,
         updated_at_unix_ms=_updated_at_unix_ms(int.from_bytes(digest, "big")),
@@ -47,10 +53,10 @@ def payment_id_of_key(idempotency_key: str) -> str:
 
 def _status(percentile: int) -> PaymentStatus:
     if percentile < SUCCEEDED_PERCENT:
-        return PaymentStatus.PAYMENT_STATUS_SUCCEEDED
+        return PAYMENT_STATUS_SUCCEEDED
     if percentile < SUCCEEDED_PERCENT + PENDING_PERCENT:
-        return PaymentStatus.PAYMENT_STATUS_PENDING
-    return PaymentStatus.PAYMENT_STATUS_DECLINED
+        return PAYMENT_STATUS_PENDING
+    return PAYMENT_STATUS_DECLINED
 
 
 def _updated_at_unix_ms(number: int) -> int:

@@ -4,6 +4,7 @@ It ends when the parent does: the link's end of file is all the notice it needs.
 """
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import sys
@@ -60,11 +61,16 @@ class ServingProcess:
         self._engine = engine
         self._drain: asyncio.Task[None] | None = None
 
-    async def obey(self) -> int:
-        """Returns the exit code."""
-        while (frame := await self._link.receive()) is not None:
-            await self._handle(frame)
-        return EXIT_DRAINED if self._drain and self._drain.done() else EXIT_ORPHANED
+    async def obey(self, port: int) -> int:
+        """Reports the port it serves on and obeys. Returns the exit code."""
+        with contextlib.suppress(ConnectionError):  # the parent went before it was answered
+            await self._link.send(Kind.READY, str(port).encode())
+            while (frame := await self._link.receive()) is not None:
+                await self._handle(frame)
+        if self._drain is None or not self._drain.done():
+            return EXIT_ORPHANED
+        self._drain.result()
+        return EXIT_DRAINED
 
     async def _handle(self, frame: Frame) -> None:
         match frame.kind:
@@ -95,8 +101,7 @@ async def serve(link: Link) -> int:
         except StartError as error:
             await link.send(Kind.FAILED, str(error).encode())
             return error.exit_code
-        await link.send(Kind.READY, str(port).encode())
-        exit_code = await ServingProcess(link, servicer, engine).obey()
+        exit_code = await ServingProcess(link, servicer, engine).obey(port)
         if exit_code == EXIT_ORPHANED:
             await engine.drain(0)
         servicer.close()
