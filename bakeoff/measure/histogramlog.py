@@ -7,8 +7,8 @@ microseconds; the column Interval_Max is in milliseconds, as its readers expect.
 from collections.abc import Iterable
 
 import msgspec
-from hdrh.histogram import HdrHistogram
 
+from bakeoff.measure import histograms
 from bakeoff.measure.records import Interval
 
 INTERVAL_S = 1.0
@@ -84,5 +84,5 @@ def parse_log(text: str) -> list[LoggedInterval]:
 
 
 def _maximum_ms(histogram: str) -> float:
-    decoded = HdrHistogram.decode(histogram.encode())
-    return float(decoded.get_max_value()) / 1000 if decoded.get_total_count() else 0.0
+    decoded = histograms.decode(histogram)
+    return float(decoded.get_max_value()) / 1000 if histograms.count(decoded) else 0.0
