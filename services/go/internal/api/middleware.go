@@ -1,0 +1,165 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"bakeoff/billing/internal/billing"
+	"bakeoff/billing/internal/payments"
+)
+
+// requestTimeout bounds a whole request.
+const requestTimeout = 5 * time.Second
+
+// exchange is what the layers know of one request and its answer.
+type exchange struct {
+	meta    payments.CallMeta
+	account uuid.UUID
+	cause   error
+}
+
+type exchangeKey struct{}
+
+// exchangeOf returns what the outermost layer, requestID, made.
+func exchangeOf(ctx context.Context) *exchange {
+	return ctx.Value(exchangeKey{}).(*exchange)
+}
+
+// requestID takes or makes the request id, echoes it, and keeps what goes on to
+// the provider.
+func (a *API) requestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		current := &exchange{meta: payments.CallMeta{
+			RequestID:   givenRequestID(r.Header),
+			Traceparent: traceparent(r.Header),
+		}}
+		if current.meta.RequestID == "" {
+			current.meta.RequestID = uuid.NewString()
+		}
+		w.Header().Set("X-Request-Id", current.meta.RequestID)
+		if a.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, current)))
+	})
+}
+
+// accessLog logs one line a request; health checks at debug level.
+func (a *API) accessLog(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		next.ServeHTTP(answer, r)
+
+		current := exchangeOf(r.Context())
+		route := chi.RouteContext(r.Context()).RoutePattern()
+		fields := []zap.Field{
+			zap.String("request_id", current.meta.RequestID),
+			zap.String("method", r.Method),
+			zap.String("route", route),
+			zap.Int("status", answer.Status()),
+			zap.Int64("latency_us", time.Since(start).Microseconds()),
+			zap.Int("bytes", answer.BytesWritten()),
+		}
+		if current.cause != nil {
+			fields = append(fields, zap.String("error", current.cause.Error()))
+		}
+		a.logger.Log(accessLevel(route), "request", fields...)
+	})
+}
+
+func accessLevel(route string) zapcore.Level {
+	if route == "/livez" || route == "/readyz" {
+		return zapcore.DebugLevel
+	}
+	return zapcore.InfoLevel
+}
+
+// recover turns a panic into a problem.
+func (a *API) recover(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				a.logger.Error("panic", zap.String("request_id", exchangeOf(r.Context()).meta.RequestID), zap.Stack("stack"))
+				writeProblem(w, r, &billing.Error{Kind: billing.Internal, Cause: fmt.Errorf("panic: %v", cause)})
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timeout limits the time that a request takes, by its context: see handle.
+func (a *API) timeout(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// handlerFunc is a handler that leaves the answer to a failure to handle.
+type handlerFunc func(w http.ResponseWriter, r *http.Request) error
+
+// handle answers the failure of a handler.
+func (a *API) handle(handler handlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := handler(w, r)
+		if err != nil && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+			err = &billing.Error{Kind: billing.Timeout, Cause: err}
+		}
+		if err != nil {
+			writeProblem(w, r, err)
+		}
+	}
+}
+
+// givenRequestID is the caller's, where it is good, or empty.
+func givenRequestID(header http.Header) string {
+	values := header.Values("X-Request-Id")
+	if len(values) == 1 && isRequestID(values[0]) {
+		return values[0]
+	}
+	return ""
+}
+
+// isRequestID says whether value is 1 to 64 bytes of visible ASCII.
+func isRequestID(value string) bool {
+	for _, c := range []byte(value) {
+		if c < 0x21 || c > 0x7E {
+			return false
+		}
+	}
+	return len(value) >= 1 && len(value) <= 64
+}
+
+// traceparent is the caller's, where it is valid, or empty.
+func traceparent(header http.Header) string {
+	values := header.Values("Traceparent")
+	if len(values) == 1 && isTraceparent(values[0]) {
+		return values[0]
+	}
+	return ""
+}
+
+// isTraceparent knows version 00 of W3C Trace Context.
+func isTraceparent(value string) bool {
+	parts := strings.Split(value, "-")
+	return len(parts) == 4 && parts[0] == "00" &&
+		isHex(parts[1], 32) && strings.Trim(parts[1], "0") != "" &&
+		isHex(parts[2], 16) && strings.Trim(parts[2], "0") != "" &&
+		isHex(parts[3], 2)
+}
+
+func isHex(text string, length int) bool {
+	return len(text) == length && strings.Trim(text, "0123456789abcdef") == ""
+}
