@@ -1,0 +1,290 @@
+"""The processes that a far end started: started here, reaped here, ended here.
+
+Only the far end's main thread uses this, so that no process id can be taken over between a look
+and a signal.
+"""
+
+import contextlib
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bakeoff.hosts import procfs
+from bakeoff.hosts.programs import Programs, Refusal, checked_path
+from bakeoff.hosts.protocol import PROCESS_VARIABLE, RUN_ID_VARIABLE
+from bakeoff.hosts.records import ProcessSpec
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL_S = 0.01
+# After SIGKILL the kernel only needs to clean up.
+_KILL_DEADLINE_S = 5.0
+_LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Process:
+    """A started process. `code` is its exit code or minus the signal, None while it runs."""
+
+    number: int
+    spec: ProcessSpec
+    popen: subprocess.Popen[bytes]
+    code: int | None = None
+    # When it gets SIGKILL, on the monotonic clock.
+    kill_at_s: float | None = None
+    # Its descendants when it was told to stop, with their start times.
+    tree: Mapping[int, int] | None = None
+    because: str | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its session's too."""
+        return self.popen.pid
+
+
+class Processes:
+    """All that this far end started, and what they started in turn.
+
+    `on_end` is called when one has ended and nothing of it is left; `on_reap` with process id and
+    CPU time in microseconds, its waited-for children included, of all that is reaped.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        far_end: str,
+        programs: Programs,
+        on_end: Callable[[Process], None],
+        on_reap: Callable[[int, int], None],
+    ) -> None:
+        self._run_id = run_id
+        self._far_end = far_end
+        self._programs = programs
+        self._on_end = on_end
+        self._on_reap = on_reap
+        self._all: dict[int, Process] = {}
+        self._by_pid: dict[int, Process] = {}
+        # What is orphaned below us comes to us and not to init.
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def start(self, number: int, spec: ProcessSpec) -> Process:
+        """Starts a process in a session of its own; Refusal where that will not do."""
+        if number in self._all:
+            raise Refusal(f"the process {number} was started before")
+        command = self._programs.command(spec)
+        environment = self._programs.environment(spec) | {
+            RUN_ID_VARIABLE: self._run_id,
+            PROCESS_VARIABLE: f"{self._far_end}/{number}",
+        }
+        user = _user(spec)
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(_log(spec.log))
+            error_log = stack.enter_context(_log(spec.error_log)) if spec.error_log else log
+            try:
+                popen = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=error_log,
+                    cwd=self._programs.folder(spec),
+                    env=environment,
+                    start_new_session=True,
+                    user=user.pw_uid if user else None,
+                    group=user.pw_gid if user else None,
+                    extra_groups=[] if user else None,
+                    preexec_fn=_preparation(spec.cpus),
+                )
+            except (OSError, subprocess.SubprocessError, ValueError) as error:
+                raise Refusal(f"cannot start {spec.name} ({' '.join(command)}): {error}") from error
+        process = Process(number, spec, popen)
+        self._all[number] = process
+        self._by_pid[popen.pid] = process
+        return process
+
+    def get(self, number: int) -> Process:
+        """A process by its number; Refusal if there is none."""
+        if number not in self._all:
+            raise Refusal(f"there is no process {number}")
+        return self._all[number]
+
+    def signal(self, number: int, number_of_signal: int) -> None:
+        """Sends a signal to a process that has not ended."""
+        process = self.get(number)
+        if number_of_signal not in signal.valid_signals():
+            raise Refusal(f"there is no signal {number_of_signal}")
+        if process.code is None:
+            os.kill(process.pid, number_of_signal)
+
+    def stop(self, process: Process, grace_s: float, because: str | None = None) -> None:
+        """Asks a process to end, by SIGKILL once the grace period is over."""
+        if process.code is not None or process.kill_at_s is not None:
+            return
+        stats = procfs.all_stats()
+        tree = procfs.descendants([process.pid], stats) - {process.pid}
+        process.tree = {pid: stats[pid].started_ticks for pid in tree}
+        process.kill_at_s = time.monotonic() + grace_s
+        process.because = because
+        os.kill(process.pid, process.spec.stop_signal)
+        # A stopped process would never see it.
+        os.kill(process.pid, signal.SIGCONT)
+
+    def reap(self) -> None:
+        """Takes in whatever has ended, and ends what an ended process left behind."""
+        while (ended := _wait()) is not None:
+            pid, status, cpu_us = ended
+            self._on_reap(pid, cpu_us)
+            process = self._by_pid.pop(pid, None)
+            if process is None:
+                continue
+            process.code = os.waitstatus_to_exitcode(status)
+            # Popen must not wait for a process that is gone.
+            process.popen.returncode = process.code
+            self._clear(partial(self._left_by, process))
+            self._on_end(process)
+
+    def look_after(self) -> None:
+        """Ends what is over its grace period or its log's limit. Call it several times a second."""
+        for process in list(self._by_pid.values()):
+            if process.kill_at_s is not None:
+                if time.monotonic() >= process.kill_at_s:
+                    os.kill(process.pid, signal.SIGKILL)
+                continue
+            with contextlib.suppress(OSError):
+                size = Path(process.spec.log).stat().st_size
+                if size > process.spec.log_limit_bytes:
+                    because = f"its log grew over {process.spec.log_limit_bytes} bytes"
+                    self.stop(process, process.spec.grace_s, because)
+
+    def end_everything(self, grace_s: float) -> None:
+        """Ends all processes and all that they left, whatever those do about it."""
+        for process in list(self._by_pid.values()):
+            self.stop(process, min(grace_s, process.spec.grace_s))
+        for pid in self._orphans():
+            _kill(pid, signal.SIGTERM)
+            _kill(pid, signal.SIGCONT)
+        deadline = time.monotonic() + grace_s
+        while self._remains() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            self.look_after()
+            self.reap()
+        self._clear(self._remains)
+        self.reap()
+
+    def _clear(self, find: Callable[[], set[int]]) -> None:
+        """Kills until nothing is found any more."""
+        deadline = time.monotonic() + _KILL_DEADLINE_S
+        while (found := find()) and time.monotonic() < deadline:
+            for pid in found:
+                _kill(pid, signal.SIGKILL)
+            time.sleep(_POLL_S)
+            self._reap_orphans(found)
+
+    def _reap_orphans(self, pids: set[int]) -> None:
+        for pid in pids - self._by_pid.keys():
+            with contextlib.suppress(ChildProcessError):
+                found, _, usage = os.wait4(pid, os.WNOHANG)
+                if found:
+                    self._on_reap(pid, round((usage.ru_utime + usage.ru_stime) * 1e6))
+
+    def _left_by(self, process: Process) -> set[int]:
+        """What an ended process left: by its mark, its session, and its tree when it stopped."""
+        mark = f"{self._far_end}/{process.number}\0"
+        tree = process.tree or {}
+        return {
+            one.pid
+            for one in procfs.all_stats().values()
+            if one.alive
+            and one.pid != process.pid
+            and (
+                one.session == process.pid
+                or tree.get(one.pid) == one.started_ticks
+                or procfs.has_in_environment(one.pid, PROCESS_VARIABLE, mark)
+            )
+        }
+
+    def _remains(self) -> set[int]:
+        """All that lives below us or carries our mark."""
+        stats = procfs.all_stats()
+        own = os.getpid()
+        below = procfs.descendants([own], stats) - {own}
+        mark = f"{self._far_end}/"
+        return {
+            one.pid
+            for one in stats.values()
+            if one.alive
+            and one.pid != own
+            and (one.pid in below or procfs.has_in_environment(one.pid, PROCESS_VARIABLE, mark))
+        }
+
+    def _orphans(self) -> set[int]:
+        own = os.getpid()
+        return {
+            one.pid
+            for one in procfs.all_stats().values()
+            if one.parent == own and one.pid not in self._by_pid and one.alive
+        }
+
+
+def _user(spec: ProcessSpec) -> pwd.struct_passwd | None:
+    if spec.user is None:
+        return None
+    try:
+        user = pwd.getpwnam(spec.user)
+    except (KeyError, ValueError) as error:
+        raise Refusal(f"there is no user {spec.user!r} to run {spec.name} as") from error
+    if user.pw_uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
+        raise Refusal(f"only root can run {spec.name} as another user ({spec.user})")
+    return user
+
+
+@contextlib.contextmanager
+def _log(path: str) -> Iterator[int]:
+    try:
+        descriptor = os.open(checked_path(path), _LOG_FLAGS, 0o600)
+    except OSError as error:
+        raise Refusal(f"cannot write the log {path}: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _preparation(cpus: frozenset[int] | None) -> Callable[[], None]:
+    """What a child does before it becomes its program."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        # Goes with us even where we are killed.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+
+    return prepare
+
+
+def _wait() -> tuple[int, int, int] | None:
+    """Process id, status and CPU time in microseconds of something that has ended."""
+    try:
+        pid, status, usage = os.wait4(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if pid == 0:
+        return None
+    return pid, status, round((usage.ru_utime + usage.ru_stime) * 1e6)
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)

@@ -1,0 +1,173 @@
+"""A service as data: `service.toml` in a folder of its own under `services/`.
+
+It either says how to build and run the service, or, with `url`, where it already runs.
+"""
+
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from bakeoff.errors import UsageError
+from bakeoff.experiment import SERVICES, Name
+
+FILE_NAME = "service.toml"
+_FILE_LIMIT_BYTES = 64 * 1024
+
+Command = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
+Variable = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")]
+
+
+class BuildSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How it is built. `toolchain` prints the compiler's version; a build without one of
+    `release_flags` is a debug build."""
+
+    command: Command
+    artifact: str
+    toolchain: Command
+    release_flags: list[str] = []
+
+
+class RunSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How it is started, and what it gets beside the contract's settings."""
+
+    command: Command
+    environment: dict[Variable, str] = {}
+
+
+class CommandSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Just a command."""
+
+    command: Command
+
+
+class SourcesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Globs of source files by concern."""
+
+    boot: list[str] = []
+    handlers: list[str] = []
+    domain: list[str] = []
+    tests: list[str] = []
+
+
+class ServiceManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked `service.toml`. `url` is set and `build` and `run` are None for a service that
+    already runs; else the other way round."""
+
+    path: Path
+    name: str
+    title: str
+    url: str | None
+    build: BuildSection | None
+    run: RunSection | None
+    test: CommandSection | None
+    format: CommandSection | None
+    sources: SourcesSection
+
+    @property
+    def folder(self) -> Path:
+        """Where its commands run."""
+        return self.path.parent
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """Every command that it names."""
+        sections = (self.run, self.build, self.test, self.format)
+        found = [section.command for section in sections if section is not None]
+        return found + ([self.build.toolchain] if self.build is not None else [])
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name
+    title: Annotated[str, Meta(min_length=1, max_length=200)]
+    url: str | None = None
+    build: BuildSection | None = None
+    run: RunSection | None = None
+    test: CommandSection | None = None
+    format: CommandSection | None = None
+    sources: SourcesSection = SourcesSection()
+
+
+def load_manifest(service: str, services: Path = SERVICES) -> ServiceManifest:
+    """The manifest of the service in the folder `services/<service>`.
+
+    Raises UsageError, which names the file and the key, for a file that cannot be read, an
+    unknown key, a bad value, or a path that leaves the folder.
+    """
+    path = services / service / FILE_NAME
+    text = _read(path, services)
+    try:
+        file = msgspec.convert(tomllib.loads(text), _File)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise UsageError(f"a bad value in {path}: {error}") from error
+    if file.name != service:
+        raise UsageError(f"the key `name` in {path} is {file.name!r}; it must be the folder's name")
+    _check_shape(file, path)
+    _check_paths(file, path)
+    fields: dict[str, Any] = {name: getattr(file, name) for name in _File.__struct_fields__}
+    return ServiceManifest(path=path, **fields)
+
+
+def _read(path: Path, services: Path) -> str:
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_relative_to(services.resolve()):
+            raise UsageError(f"{path} is a link that leads out of {services}")
+        with real.open("rb") as file:
+            content = file.read(_FILE_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}. A service is a "
+            f"folder with a {FILE_NAME} in it"
+        ) from error
+    if len(content) > _FILE_LIMIT_BYTES:
+        raise UsageError(f"{path} is over {_FILE_LIMIT_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error}") from error
+
+
+def _check_shape(file: _File, path: Path) -> None:
+    if file.url is not None:
+        if file.build is not None or file.run is not None:
+            raise UsageError(f"{path} has `url` beside [build] or [run]: give one or the other")
+        _check_url(file.url, path)
+    elif file.build is None or file.run is None:
+        raise UsageError(f"{path} needs [build] and [run], or `url` for a service that runs")
+
+
+def _check_url(url: str, path: Path) -> None:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise UsageError(f"the key `url` in {path} is {url!r}; it must look like http://host:8080")
+
+
+def _check_paths(file: _File, path: Path) -> None:
+    """No path of a manifest leads out of its folder, by its text or by a link."""
+    named: list[tuple[str, str]] = []
+    if file.build is not None:
+        named.append(("build.artifact", file.build.artifact))
+    if file.run is not None and "/" in file.run.command[0]:
+        named.append(("run.command", file.run.command[0]))
+    for concern in SourcesSection.__struct_fields__:
+        named += [(f"sources.{concern}", glob) for glob in getattr(file.sources, concern)]
+    for key, value in named:
+        pure = PurePosixPath(value)
+        if not value or "\0" in value or pure.is_absolute() or ".." in pure.parts:
+            raise UsageError(f"the key `{key}` in {path} is {value!r}; it must stay in its folder")
+        if not (path.parent / value).resolve().is_relative_to(path.parent.resolve()):
+            raise UsageError(f"the key `{key}` in {path} is {value!r}, a link out of its folder")
+    sections = (file.build, file.run, file.test, file.format)
+    for command in [section.command for section in sections if section is not None]:
+        if any("\0" in word for word in command):
+            raise UsageError(f"a command in {path} has a NUL in it")
