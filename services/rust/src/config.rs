@@ -37,8 +37,8 @@ pub struct Config {
 pub struct Problems(Vec<String>);
 
 impl Config {
-    /// Reads the settings through `lookup`, which is `std::env::var` but for tests.
-    pub fn read(lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, Problems> {
+    /// Loads the settings through `lookup`, which is `std::env::var` but for tests.
+    pub fn load(lookup: impl Fn(&str) -> Result<String, VarError>) -> Result<Self, Problems> {
         let mut reader = Reader {
             lookup,
             problems: Vec::new(),

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 fn main() -> ExitCode {
-    let config = match Config::read(|name| std::env::var(name)) {
+    let config = match Config::load(|name| std::env::var(name)) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("billing: {problems}");

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::App;
 use super::auth::AccountId;
 use super::problem::Problem;
-use crate::billing::{Error, Invoice, Payment, Subscription, parse_id};
+use crate::billing::{Invoice, Payment, Subscription, parse_id};
 use crate::payments::CallMeta;
 use crate::postgres;
 
@@ -21,14 +21,11 @@ pub async fn invoice_payment(
     Extension(meta): Extension<CallMeta>,
     InvoiceId(id): InvoiceId,
 ) -> Result<Json<InvoicePayment>, Problem> {
-    let mut connection = app.pool.acquire().await?;
-    let invoice = postgres::invoice_for_account(&mut connection, id, account_id)
-        .await?
-        .ok_or(Error::InvoiceNotFound)?;
+    let mut connection = postgres::acquire(&app.pool).await?;
+    let invoice = postgres::invoice_for_account(&mut connection, id, account_id).await?;
     let subscription =
         postgres::subscription_for_account(&mut connection, invoice.subscription_id, account_id)
-            .await?
-            .ok_or(Error::InvoiceNotFound)?;
+            .await?;
     // Given back before the call: its time must not be the connection's.
     drop(connection);
     let payment = app.payments.get_payment(invoice.id, &meta).await?;

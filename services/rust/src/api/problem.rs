@@ -156,7 +156,7 @@ struct Document<'a> {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let problem = match error {
-            Error::InvoiceNotFound => return Self::INVOICE_NOT_FOUND,
+            Error::InvoiceNotFound => Self::INVOICE_NOT_FOUND,
             Error::DatabaseUnavailable(_) => Self::DATABASE_UNAVAILABLE,
             Error::PaymentUnavailable(_) => Self::PAYMENT_UNAVAILABLE,
             Error::PaymentTimeout(_) => Self::PAYMENT_TIMEOUT,
@@ -164,12 +164,6 @@ impl From<Error> for Problem {
             Error::Internal(_) => Self::INTERNAL,
         };
         problem.because(error.to_string())
-    }
-}
-
-impl From<sqlx::Error> for Problem {
-    fn from(error: sqlx::Error) -> Self {
-        Error::from(error).into()
     }
 }
 

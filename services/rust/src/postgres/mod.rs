@@ -8,8 +8,9 @@ pub use subscriptions::subscription_for_account;
 
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, Executor, Postgres, SqlSafeStr};
 use tracing::warn;
 
 use crate::billing::Error;
@@ -84,19 +85,22 @@ pub async fn is_ready(pool: &PgPool) -> bool {
     matches!(tokio::time::timeout(READY_TIMEOUT, ping).await, Ok(Ok(())))
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_) => Error::DatabaseUnavailable(error.to_string()),
-            sqlx::Error::Database(cause) if is_outage(cause.code().as_deref()) => {
-                Error::DatabaseUnavailable(error.to_string())
-            }
-            _ => Error::Internal(format!("database: {error}")),
+/// Checks out one connection.
+pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
+    pool.acquire()
+        .await
+        .map_err(|error| Error::DatabaseUnavailable(format!("acquire: {error}")))
+}
+
+/// What the failure of a query is: the database out or silent, or our fault.
+fn failure(operation: &str, error: sqlx::Error) -> Error {
+    let cause = format!("{operation}: {error}");
+    match error {
+        sqlx::Error::Database(answer) if !is_outage(answer.code().as_deref()) => {
+            Error::Internal(cause)
         }
+        sqlx::Error::ColumnDecode { .. } => Error::Internal(cause),
+        _ => Error::DatabaseUnavailable(cause),
     }
 }
 

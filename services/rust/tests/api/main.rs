@@ -1,0 +1,7 @@
+//! The service from outside: the binary, a real Postgres, a payment provider in this process.
+//! `DATABASE_URL` names a migrated database, of which each test takes a copy.
+
+mod health;
+mod invoices;
+mod settings;
+mod testkit;
