@@ -4,8 +4,27 @@ from rich.text import Text
 
 from bakeoff.store import ResultsFolder
 from reports import terminal
+from reports.data import load
+from reports.html import html
+from reports.junit import junit
+from reports.markdown import markdown
+from reports.plots import all_plots
 
-__all__ = ["terminal_summary"]
+__all__ = ["build", "terminal_summary"]
+
+
+def build(results: ResultsFolder) -> None:
+    """Writes report.html, plots/, summary.md and junit.xml from the folder's own data alone.
+
+    Raises ResultsError where the folder is damaged or cannot be written.
+    """
+    data = load(results)
+    plots = all_plots(data)
+    for plot in plots:
+        results.write_file(f"plots/{plot.name}.png", plot.png)
+    results.write_file("report.html", html(data, plots).encode())
+    results.write_file("summary.md", markdown(data.document, data.records).encode())
+    results.write_file("junit.xml", junit(data.document))
 
 
 def terminal_summary(results: ResultsFolder) -> Text:

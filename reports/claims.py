@@ -116,7 +116,7 @@ def cpu_readings(document: RunDocument) -> list[str]:
         + " and ".join(f"{says[name]:g} %" for name in POST_SERVICES)
         + " are of one CPU or of its four: "
         + ", ".join(
-            f"of {cpus} that is "
+            f"of {'one' if cpus == 1 else 'four'} that is "
             + " and ".join(
                 f"{says[name] / 100 * cpus * 1e6 / _TEN_K_RPS:g}" for name in POST_SERVICES
             )
@@ -149,7 +149,7 @@ def _sizes(document: RunDocument) -> str:
         text = f"{lead} {cell.text} times"
         qualified = (*((cell.interval,) if cell.interval else ()), *cell.remarks)
         parts.append(f"{text} ({'; '.join(qualified)})" if qualified else text)
-    return "here, Rust over Go: " + ", ".join(parts)
+    return "Rust over Go: " + ", ".join(parts)
 
 
 def _break_even(document: RunDocument) -> str:

@@ -101,6 +101,23 @@ def heading(document: RunDocument) -> str:
     return f"{what}: {document.experiment.get('workload', 'unknown workload')}"
 
 
+def machines(document: RunDocument) -> list[str]:
+    """A line for each machine, such as `local: Example CPU, 2 cores, 8.00 GB, Linux 6.1`."""
+    hosts = document.environment.get("hosts")
+    lines = []
+    for name, host in (hosts if isinstance(hosts, dict) else {}).items():
+        known = host if isinstance(host, dict) else {}
+        memory, cores = known.get("memory_bytes"), known.get("cores")
+        parts = [
+            known.get("cpu_model"),
+            counted(cores, "core") if isinstance(cores, int) else None,
+            quantity("rss_steady_bytes", memory) if isinstance(memory, int | float) else None,
+            f"Linux {known['kernel']}" if known.get("kernel") else None,
+        ]
+        lines.append(f"{name}: {', '.join(str(part) for part in parts if part) or 'unknown'}")
+    return lines
+
+
 def null_service(document: RunDocument) -> str | None:
     """The service that was compared with itself, if this is a null test."""
     service = document.experiment.get("null")
@@ -239,6 +256,11 @@ def notes(document: RunDocument) -> list[str]:
     return found
 
 
+def optional(value: float | None) -> str:
+    """A number, or a dash."""
+    return NOTHING if value is None else format_number(value)
+
+
 def counted(count: int, noun: str) -> str:
     """`1 round`, `2 rounds`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
@@ -306,7 +328,8 @@ def _verdict(name: str, ratio: RatioDocument | None) -> Verdict:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    # Not of gRPC.
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
 
 
 def _unequal_note(document: RunDocument) -> str:

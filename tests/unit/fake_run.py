@@ -262,7 +262,7 @@ def _figures(
         for name, value in values.items()
     }
     figures["p999_ms"] = Figure(
-        value=None, reason=f"needs 10,000 requests a round, had {count:,}", samples=count
+        value=None, reason=f"needs 100,000 requests a round, had {count:,}", samples=count
     )
     figures["capacity_rps"] = Figure(value=None, reason="this profile runs no capacity search")
     figures["rss_idle_bytes"] = Figure(value=None, reason="this profile has no idle tail")
@@ -311,10 +311,17 @@ def _document(
         created_at=STARTED.isoformat(),
         finished=True,
         environment={
-            "cpu": {"model": "Example CPU @ 2.00GHz", "cores": 2, "online": [0, 1]},
-            "memory_bytes": 8 * 1024 * MIB,
-            "kernel": "Linux 6.1.0",
+            "hosts": {
+                "local": {
+                    "cpu_model": "Example CPU @ 2.00GHz",
+                    "cores": 2,
+                    "memory_bytes": 8_000_000_000,
+                    "kernel": "6.1.0",
+                    "governor": None,
+                }
+            },
             "python": "3.11.9",
+            "packages": {"locust": "2.47.0", "numpy": "2.0.0"},
             "cores": {"service": [1], "rig": [0], "usable": 2},
         },
         experiment={

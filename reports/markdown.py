@@ -1,0 +1,180 @@
+"""summary.md: the report as a CI job's summary shows it."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from bakeoff.measure.post import POST_SERVICES, POST_SETUP, POST_TITLE
+from bakeoff.measure.records import RoundRecord, RunDocument
+from reports import facts
+from reports.claims import claims, cpu_readings
+from reports.work import audit_rows, use_rows
+
+
+def markdown(document: RunDocument, records: Sequence[RoundRecord]) -> str:
+    """The whole summary, in GitHub's Markdown."""
+    sections = [
+        [f"# {escape(facts.heading(document))}"],
+        _paragraphs([f"{document.created_at}. {'. '.join(facts.machines(document))}."]),
+        _bullets(facts.notes(document)),
+        ["## Verdicts"],
+        _verdicts(document),
+        ["## Figures"],
+        _figures(document),
+        _paragraphs(cpu_readings(document)),
+        ["## Checks"],
+        _bullets(f"{c.outcome}: {c.text}: {c.found}" for c in facts.checks(document)),
+        ["## Validity"],
+        _validity(document),
+        ["## Equal work"],
+        _audit(records),
+        ["## CPU of every part"],
+        _uses(facts.counted_rounds(document, records)),
+        [f'## Claims of the post "{POST_TITLE}"'],
+        _bullets(
+            f"Claim {c.number}: {c.says} - Here: {c.answer}." for c in claims(document, records)
+        ),
+        ["## Environment and settings"],
+        _settings(document),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and HTML take as it is, on one line."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    safe = re.sub(r"([\\`*_\[\]|~<>$#])", r"\\\1", line.replace("&", "&amp;"))
+    return safe.replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def _paragraphs(lines: Iterable[str]) -> list[str]:
+    return [escape(line) + "  " for line in lines]
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {escape(line)}" for line in lines] or ["None."]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Cells are Markdown already."""
+    lines = [_row([escape(cell) for cell in header]), _row(["---"] * len(header))]
+    return lines + [_row(row) for row in rows]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _verdicts(document: RunDocument) -> list[str]:
+    null = facts.null_verdict(document)
+    lines = [f"- {escape(null)}"] if null else []
+    for verdict in facts.verdicts(document):
+        text = escape(verdict.sentence)
+        lines.append(f"- ~~{text}~~" if verdict.struck else f"- {text}")
+    return lines or ["None."]
+
+
+def _figures(document: RunDocument) -> list[str]:
+    posts = {row.name: row for row in facts.post_rows(document)}
+    header = ["metric", *facts.labels(document), "ratio", "post says", "post's ratio"]
+    rows = []
+    for name in facts.metric_names(document):
+        row = facts.metric_row(document, name)
+        post = posts.get(name)
+        says = [
+            f"{service.capitalize()} {text}"
+            for service, text in zip(POST_SERVICES, post.post_cells if post else (), strict=False)
+        ]
+        cells = [_cell(cell) for cell in (*row.cells, row.ratio)]
+        ratio = post.post_ratio if post else ""
+        rows.append([escape(row.title), *cells, escape(", ".join(says)), escape(ratio)])
+    lines = _table(header, rows)
+    return [*lines, "", escape(f"The post's setup: {POST_SETUP}; its figures are not ours.")]
+
+
+def _cell(cell: facts.Cell) -> str:
+    text = escape(f"{cell.text} [{cell.interval}]" if cell.interval else cell.text)
+    text = f"~~{text}~~" if cell.voided_by else text
+    return "<br>".join([text, *(f"<sub>{escape(remark)}</sub>" for remark in cell.remarks)])
+
+
+def _validity(document: RunDocument) -> list[str]:
+    if not document.validity:
+        return ["Every rule holds."]
+    return _table(
+        ["effect", "rule", "where", "found", "allowed", "advice"],
+        [
+            [
+                escape(text)
+                for text in (
+                    f"{finding.effect} {facts.touched(finding)}",
+                    finding.rule,
+                    finding.where,
+                    finding.found,
+                    finding.allowed,
+                    finding.advice,
+                )
+            ]
+            for finding in document.validity
+        ],
+    )
+
+
+def _audit(records: Sequence[RoundRecord]) -> list[str]:
+    rows = audit_rows(records)
+    if not rows:
+        return ["No phase was audited."]
+    return _table(
+        [
+            "round",
+            "service",
+            "phase",
+            "answered",
+            "log lines",
+            "stub calls",
+            "statements",
+            "balance",
+        ],
+        [
+            [
+                str(row.round_number),
+                escape(row.label),
+                row.phase,
+                f"{row.answered:,}",
+                _count(row.log_lines),
+                _count(row.stub_calls),
+                ", ".join(f"{count:,}" for _, count in row.statements or ()) or "not counted",
+                "yes" if row.balances else "**no**",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _count(value: int | None) -> str:
+    return "not counted" if value is None else f"{value:,}"
+
+
+def _uses(records: Sequence[RoundRecord]) -> list[str]:
+    rows = use_rows(records)
+    if not rows:
+        return ["No phase was measured."]
+    return _table(
+        ["service", "phase", "rate, req/s", "part", "CPU a request, us", "share of one core"],
+        [
+            [
+                escape(row.label),
+                row.phase,
+                "closed model" if row.rate_rps is None else f"{row.rate_rps:,.0f}",
+                escape(row.part),
+                facts.optional(row.cpu_us_per_request),
+                f"{row.share:.0%}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _settings(document: RunDocument) -> list[str]:
+    tree = {"environment": document.environment, "experiment": document.experiment}
+    lines = _table(["setting", "value"], [[escape(k), escape(v)] for k, v in facts.flat(tree)])
+    return ["<details><summary>All of them</summary>", "", *lines, "", "</details>"]
