@@ -32,15 +32,6 @@ func TestReadyFollowsTheDatabase(t *testing.T) {
 	ask(`{"status":"not_ready","database":"unavailable","payments":"ok"}`, 503)
 }
 
-func TestReadyNamesTheProvider(t *testing.T) {
-	t.Parallel()
-	service := testkit.Start(t, map[string]string{"PAYMENT_TARGETS": testkit.ClosedPort(t)})
-	testkit.Eventually(t, "payments unavailable", func() bool {
-		answer := service.Send(t, "GET", "/readyz", nil)
-		return answer.Status == http.StatusOK && answer.Body == `{"status":"ready","database":"ok","payments":"unavailable"}`
-	})
-}
-
 func TestDrainingIsNotReady(t *testing.T) {
 	t.Parallel()
 	service := testkit.Start(t, nil)

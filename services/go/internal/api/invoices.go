@@ -40,7 +40,7 @@ func (a *API) invoicePayment(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	writeJSON(w, r, http.StatusOK, "application/json", newInvoicePaymentBody(invoice, subscription, payment))
+	a.writeJSON(w, r, http.StatusOK, "application/json", newInvoicePaymentBody(invoice, subscription, payment))
 	return nil
 }
 

@@ -1,10 +1,12 @@
 package api_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -124,6 +126,7 @@ func TestProviderErrorsAreMapped(t *testing.T) {
 		{codes.Unavailable, 503, "payment_unavailable"},
 		{codes.DeadlineExceeded, 504, "payment_timeout"},
 		{codes.Internal, 502, "payment_failed"},
+		{codes.NotFound, 502, "payment_failed"},
 	} {
 		t.Run(test.code.String(), func(t *testing.T) {
 			service.Provider.FailWith(status.Error(test.code, "canary"))
@@ -141,13 +144,24 @@ func TestProviderErrorsAreMapped(t *testing.T) {
 	}
 }
 
-func TestProviderGoneIs503(t *testing.T) {
+func TestUnreachableProviderIs503(t *testing.T) {
 	t.Parallel()
-	nobody := testkit.ClosedPort(t)
-	service := testkit.Start(t, map[string]string{"PAYMENT_TARGETS": nobody})
-	answer := service.Get(t, testkit.Path)
-	if answer.Status != http.StatusServiceUnavailable || answer.Problem(t) != "payment_unavailable" {
-		t.Errorf("%d %s", answer.Status, answer.Body)
+	for name, target := range map[string]string{
+		"nobody listens": testkit.ClosedPort(t),
+		"it hangs up":    testkit.HangingUpPort(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			service := testkit.Start(t, map[string]string{"PAYMENT_TARGETS": target})
+			answer := service.Get(t, testkit.Path)
+			if answer.Status != http.StatusServiceUnavailable || answer.Problem(t) != "payment_unavailable" {
+				t.Errorf("%d %s", answer.Status, answer.Body)
+			}
+			testkit.Eventually(t, "payments unavailable", func() bool {
+				answer := service.Send(t, "GET", "/readyz", nil)
+				return answer.Status == http.StatusOK && answer.Body == `{"status":"ready","database":"ok","payments":"unavailable"}`
+			})
+		})
 	}
 }
 
@@ -197,47 +211,57 @@ func TestStatementsAreExactlyTwo(t *testing.T) {
 	const requests = 20
 	service := testkit.Start(t, nil)
 	observer := testkit.Connect(t, service.Database)
-	if _, err := observer.Exec(t.Context(), "CREATE EXTENSION pg_stat_statements"); err != nil {
-		t.Skip("pg_stat_statements cannot be had:", err)
-	}
-	const seen = `SELECT query, calls FROM pg_stat_statements
-		WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query !~ 'pg_stat_statements|INSERT'`
-	counts := func() map[string]int64 {
-		rows, err := observer.Query(t.Context(), seen)
-		if err != nil {
-			t.Skip("pg_stat_statements is not loaded:", err)
-		}
-		defer rows.Close()
-		counts := map[string]int64{}
-		for rows.Next() {
-			var query string
-			var calls int64
-			if err := rows.Scan(&query, &calls); err != nil {
-				t.Fatal(err)
-			}
-			counts[query] = calls
-		}
-		if err := rows.Err(); err != nil {
-			t.Skip("pg_stat_statements is not loaded:", err)
-		}
-		return counts
+	if !isLoaded(t, observer, "pg_stat_statements") {
+		t.Skip("the server does not load pg_stat_statements")
 	}
 	for range requests {
 		if answer := service.Get(t, testkit.Path); answer.Status != http.StatusOK {
 			t.Fatalf("%d %s", answer.Status, answer.Body)
 		}
 	}
-	got := counts()
-	want := []string{
-		"SELECT id, subscription_id, status, amount_cents, currency, created_at FROM invoices WHERE id = $1 AND account_id = $2",
-		"SELECT id, plan, status FROM subscriptions WHERE id = $1 AND account_id = $2",
+	got := statements(t, observer)
+	want := map[string]int64{
+		"SELECT id, subscription_id, status, amount_cents, currency, created_at FROM invoices WHERE id = $1 AND account_id = $2": requests,
+		"SELECT id, plan, status FROM subscriptions WHERE id = $1 AND account_id = $2":                                           requests,
 	}
-	for _, query := range want {
-		if got[query] != requests {
-			t.Errorf("%d calls of %s", got[query], query)
-		}
-	}
-	if len(got) != len(want) {
+	if !maps.Equal(got, want) {
 		t.Errorf("statements are %v", got)
 	}
+}
+
+func isLoaded(t *testing.T, observer *pgx.Conn, library string) bool {
+	t.Helper()
+	const query = "SELECT $1 = ANY (string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ','))"
+	var loaded bool
+	if err := observer.QueryRow(t.Context(), query, library).Scan(&loaded); err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+// statements is how often each one has run in the test's database, but for the
+// test's own.
+func statements(t *testing.T, observer *pgx.Conn) map[string]int64 {
+	t.Helper()
+	if _, err := observer.Exec(t.Context(), "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"); err != nil {
+		t.Fatal(err)
+	}
+	const query = `SELECT query, calls FROM pg_stat_statements
+		WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND query !~ 'pg_stat_statements|string_to_array|INSERT'`
+	rows, err := observer.Query(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := map[string]int64{}
+	var statement string
+	var count int64
+	_, err = pgx.ForEachRow(rows, []any{&statement, &count}, func() error {
+		calls[statement] = count
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return calls
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,9 +48,6 @@ func (a *API) requestID(next http.Handler) http.Handler {
 			current.meta.RequestID = uuid.NewString()
 		}
 		w.Header().Set("X-Request-Id", current.meta.RequestID)
-		if a.draining.Load() {
-			w.Header().Set("Connection", "close")
-		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, current)))
 	})
 }
@@ -91,7 +89,7 @@ func (a *API) recover(next http.Handler) http.Handler {
 		defer func() {
 			if cause := recover(); cause != nil {
 				a.logger.Error("panic", zap.String("request_id", exchangeOf(r.Context()).meta.RequestID), zap.Stack("stack"))
-				writeProblem(w, r, &billing.Error{Kind: billing.Internal, Cause: fmt.Errorf("panic: %v", cause)})
+				a.writeProblem(w, r, &billing.Error{Kind: billing.Internal, Cause: fmt.Errorf("panic: %v", cause)})
 			}
 		}()
 		next.ServeHTTP(w, r)
@@ -107,6 +105,22 @@ func (a *API) timeout(next http.Handler) http.Handler {
 	})
 }
 
+// requireParameters makes a path with an empty parameter an unknown one, which
+// chi would route.
+func (a *API) requireParameters(next http.Handler) http.Handler {
+	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
+		if hasEmptyParameter(chi.RouteContext(r.Context())) {
+			return unknownRoute(w, r)
+		}
+		next.ServeHTTP(w, r)
+		return nil
+	})
+}
+
+func hasEmptyParameter(route *chi.Context) bool {
+	return slices.Contains(route.URLParams.Values, "")
+}
+
 // handlerFunc is a handler that leaves the answer to a failure to handle.
 type handlerFunc func(w http.ResponseWriter, r *http.Request) error
 
@@ -118,7 +132,7 @@ func (a *API) handle(handler handlerFunc) http.HandlerFunc {
 			err = &billing.Error{Kind: billing.Timeout, Cause: err}
 		}
 		if err != nil {
-			writeProblem(w, r, err)
+			a.writeProblem(w, r, err)
 		}
 	}
 }

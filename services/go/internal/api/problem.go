@@ -46,7 +46,7 @@ type problemBody struct {
 }
 
 // writeProblem answers a failure, and keeps its cause for the access log.
-func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+func (a *API) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	failure, known := errors.AsType[*billing.Error](err)
 	if !known {
 		failure = &billing.Error{Kind: billing.Internal, Cause: err}
@@ -68,7 +68,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 		Instance:  pathAsSent(r),
 		RequestID: current.meta.RequestID,
 	}
-	writeJSON(w, r, problem.status, "application/problem+json", body)
+	a.writeJSON(w, r, problem.status, "application/problem+json", body)
 }
 
 func pathAsSent(r *http.Request) string {
@@ -81,7 +81,7 @@ func pathAsSent(r *http.Request) string {
 
 // writeJSON answers with one compact document and its length. An Encoder, since
 // Marshal writes < > & as escapes, and the other service does not.
-func writeJSON(w http.ResponseWriter, r *http.Request, status int, contentType string, document any) {
+func (a *API) writeJSON(w http.ResponseWriter, r *http.Request, status int, contentType string, document any) {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
@@ -89,6 +89,9 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, contentType s
 		panic(err) // no document of ours can fail
 	}
 	body.Truncate(body.Len() - 1) // the encoder's newline
+	if a.draining.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
@@ -108,7 +111,8 @@ func methodNotAllowed(routes chi.Routes) handlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "DELETE"} {
-			if routes.Match(chi.NewRouteContext(), method, r.URL.EscapedPath()) {
+			match := chi.NewRouteContext()
+			if routes.Match(match, method, r.URL.EscapedPath()) && !hasEmptyParameter(match) {
 				allowed = append(allowed, method)
 			}
 		}

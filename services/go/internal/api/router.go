@@ -40,7 +40,7 @@ func (a *API) Router() http.Handler {
 	get(router, "/livez", a.handle(a.livez))
 	get(router, "/readyz", a.handle(a.readyz))
 	router.Group(func(router chi.Router) {
-		router.Use(a.authenticate)
+		router.Use(a.requireParameters, a.authenticate)
 		get(router, "/v1/invoices/{id}/payment", a.handle(a.invoicePayment))
 	})
 	return router

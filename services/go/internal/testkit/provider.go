@@ -31,7 +31,7 @@ func StartProvider(t *testing.T) *Provider {
 	if err != nil {
 		t.Fatal("listen for the provider:", err)
 	}
-	provider := &Provider{Target: listener.Addr().String(), holding: make(chan struct{}, 1)}
+	provider := &Provider{Target: listener.Addr().String(), holding: make(chan struct{}, 16)}
 	server := grpc.NewServer()
 	paymentv1.RegisterPaymentsServer(server, provider)
 	go server.Serve(listener)
@@ -46,8 +46,8 @@ func (p *Provider) FailWith(err error) {
 	p.fail = err
 }
 
-// Hold keeps calls unanswered until release is called. A value comes out of
-// held when a call is.
+// Hold keeps calls, 16 at most, unanswered until release is called. A value
+// comes out of held for each.
 func (p *Provider) Hold() (held <-chan struct{}, release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,6 +75,7 @@ func (p *Provider) GetPayment(ctx context.Context, request *paymentv1.GetPayment
 		select {
 		case <-hold:
 		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 	if fail != nil {
@@ -98,5 +99,25 @@ func ClosedPort(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// HangingUpPort is an address where each connection is closed at once.
+func HangingUpPort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connection.Close()
+		}
+	}()
 	return listener.Addr().String()
 }
