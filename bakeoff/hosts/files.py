@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from bakeoff.hosts.programs import Refusal, checked_path
+from bakeoff.hosts.programs import Refusal, checked_file, checked_path
 from bakeoff.hosts.protocol import CHUNK_BYTES, Found
 
 _POLL_S = 0.02
@@ -157,7 +157,7 @@ def _lines_with(block: bytes, wanted: bytes) -> int:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """A plain file, opened for reading without following a link at its end."""
-    target = checked_path(path)
+    target = checked_file(path)
     with _named_errors(target):
         descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

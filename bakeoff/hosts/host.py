@@ -21,10 +21,20 @@ from bakeoff.errors import HostError
 from bakeoff.hosts import protocol
 from bakeoff.hosts.connection import Connection
 from bakeoff.hosts.process import HostProcess
-from bakeoff.hosts.records import HostFacts, ProcessSpec
+from bakeoff.hosts.records import CoreRow, HostFacts, OtherRow, ProcessSpec, SampleRow
 from bakeoff.hosts.watch import Watch
 
-__all__ = ["LOCAL_COMMAND", "Host", "HostFacts", "HostProcess", "ProcessSpec", "Watch"]
+__all__ = [
+    "LOCAL_COMMAND",
+    "CoreRow",
+    "Host",
+    "HostFacts",
+    "HostProcess",
+    "OtherRow",
+    "ProcessSpec",
+    "SampleRow",
+    "Watch",
+]
 
 LOCAL_COMMAND = (sys.executable, "-m", "bakeoff.hosts.remote")
 

@@ -23,6 +23,8 @@ from bakeoff.hosts.records import SampleRow
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _READ_BYTES = 4096
+# Processes; each costs about 50 us to read.
+_LARGE = 8
 
 
 class _Usage(NamedTuple):
@@ -50,6 +52,7 @@ class _Process:
         except OSError:
             os.close(self._stat)
             raise
+        self._status: int | None = None
         self._threads: dict[int, int] = {}
         self._seen: dict[int, tuple[int, int]] = {}
         # Run-queue time and switches of threads that have ended.
@@ -86,10 +89,10 @@ class _Process:
 
     def peak_bytes(self) -> int:
         """The kernel's high-water mark of its resident memory."""
-        for line in Path(f"/proc/{self.pid}/status").read_bytes().splitlines():
-            if line.startswith(b"VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return 0
+        if self._status is None:
+            self._status = open_for_reading(f"/proc/{self.pid}/status")
+        _, found, rest = os.pread(self._status, _READ_BYTES, 0).partition(b"VmHWM:")
+        return int(rest.split(maxsplit=1)[0]) * 1024 if found else 0
 
     def reset_peak(self) -> None:
         """Sets the high-water mark to the present memory."""
@@ -99,8 +102,8 @@ class _Process:
         """Closes its files; returns run-queue time in ns and switches of its whole life."""
         for thread in list(self._threads):
             self._forget(thread)
-        os.close(self._stat)
-        os.close(self._statm)
+        for descriptor in filter(None, (self._stat, self._statm, self._status)):
+            os.close(descriptor)
         return self._ended
 
     def _find_threads(self) -> None:
@@ -130,7 +133,13 @@ class Part:
         self._ended = (0, 0)
 
     @property
+    def large(self) -> bool:
+        """Whether a reading of it is dear."""
+        return len(self._members) > _LARGE
+
+    @property
     def pids(self) -> set[int]:
+        """Its roots and all that was found below them."""
         return self.roots | self._members.keys()
 
     def look(self, stats: Mapping[int, procfs.Stat], others: set[int]) -> None:
@@ -220,6 +229,6 @@ def _open_files(pid: int) -> int:
     folder = f"/proc/{pid}/fd"
     try:
         # Linux 6.2 and newer say it in the folder's size.
-        return Path(folder).stat().st_size or sum(1 for _ in Path(folder).iterdir())
+        return os.stat(folder).st_size or len(os.listdir(folder))  # noqa: PTH116, PTH208
     except PermissionError:
         return 0

