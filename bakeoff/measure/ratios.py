@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bakeoff.measure.figures import AT_LEAST, NO_VERDICT_MARKS
+from bakeoff.measure.marks import (
+    AT_LEAST,
+    EXPLORED,
+    FEW_ROUNDS,
+    NO_VERDICT,
+    RIG_LIMITED,
+    UNEQUAL_WORK,
+)
 from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.records import MetricDocument, RatioDocument
 from bakeoff.measure.statistics import (
@@ -20,11 +27,6 @@ from bakeoff.measure.statistics import (
     smallest_visible,
 )
 from bakeoff.measure.words import verdict
-
-EXPLORED = "explored"
-FEW_ROUNDS = "few rounds"
-RIG_LIMITED = "rig-limited"
-UNEQUAL_WORK = "unequal work"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def ratio_documents(
             marks.append(UNEQUAL_WORK)
         ratio = msgspec.structs.replace(pair.ratio, p_holm=corrected.get(name), marks=marks)
         speak = not unequal_work or allow_unequal_work
-        if speak and NO_VERDICT_MARKS.isdisjoint(marks) and RIG_LIMITED not in marks:
+        if speak and NO_VERDICT.isdisjoint(marks):
             word = verdict(name, ratio, pair.logs, len(corrected))
             ratio = msgspec.structs.replace(ratio, word=word)
         documents[name] = ratio

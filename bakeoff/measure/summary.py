@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK, block_findings
+from bakeoff.measure.marks import FEW_ROUNDS
 from bakeoff.measure.metrics import METRICS, Metric, family
-from bakeoff.measure.ratios import FEW_ROUNDS, ratio_documents, spread_of
+from bakeoff.measure.ratios import ratio_documents, spread_of
 from bakeoff.measure.records import (
     BlockDocument,
     Figure,

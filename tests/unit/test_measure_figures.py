@@ -4,15 +4,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from bakeoff.measure.figures import (
+from bakeoff.measure.figures import Measured, round_figures
+from bakeoff.measure.marks import (
     AT_LEAST,
     CLIENT_LIMITED,
     CLOSED_MODEL,
     INDICATIVE,
     SHARED_MACHINE,
     SHORT_WINDOW,
-    Measured,
-    round_figures,
 )
 from bakeoff.measure.metrics import METRICS, format_number, format_value
 from bakeoff.measure.rate import reference_rate

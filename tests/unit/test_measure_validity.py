@@ -14,19 +14,17 @@ from bakeoff.measure.books import (
     WORKER_LOST,
     WORKERS_DISAGREE,
 )
-from bakeoff.measure.figures import (
-    CLIENT_LIMITED,
-    RIG_SATURATED,
-    Measured,
-    round_figures,
-)
-from bakeoff.measure.records import Audit, CoreUse, Counts, Finding, Sums
-from bakeoff.measure.validity import (
-    ANOTHER_PROCESS,
+from bakeoff.measure.figures import RIG_SATURATED, Measured, round_figures
+from bakeoff.measure.generator import (
     ARRIVALS,
     GENERATOR_BEHIND,
     GENERATOR_LATE,
     GENERATOR_STARVED,
+)
+from bakeoff.measure.marks import CLIENT_LIMITED
+from bakeoff.measure.records import Audit, CoreUse, Counts, Finding, Sums
+from bakeoff.measure.validity import (
+    ANOTHER_PROCESS,
     PART_DIED,
     STEAL,
     STUB_SATURATED,
