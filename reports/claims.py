@@ -28,7 +28,7 @@ def claims(document: RunDocument, records: Sequence[RoundRecord]) -> list[Claim]
     """All seven claims in the post's order."""
     ours = facts.labels(document) == POST_SERVICES
     other = f"not measured: this run compares {' with '.join(facts.labels(document))}"
-    elsewhere = "not measured by this run; `bakeoff footprint` measures it"
+    elsewhere = "not measured by this run; bakeoff footprint measures it"
     return [
         Claim(
             1,
@@ -46,7 +46,7 @@ def claims(document: RunDocument, records: Sequence[RoundRecord]) -> list[Claim]
             "For a service bound by its database the difference is smaller.",
             "this run is of that workload: hold its ratios beside those of payment_status"
             if document.experiment.get("workload") == _STATEMENTS
-            else f"not measured by this run; the workload `{_STATEMENTS}` measures it",
+            else f"not measured by this run; the workload '{_STATEMENTS}' measures it",
         ),
         Claim(
             4,
@@ -146,6 +146,9 @@ def _sizes(document: RunDocument) -> str:
         if ratio is None or ratio.value is None:
             parts.append(f"{lead}: {cell.reason}")
             continue
+        if ratio.voided_by:
+            parts.append(f"{lead}: voided ({', '.join(ratio.voided_by)})")
+            continue
         text = f"{lead} {cell.text} times"
         qualified = (*((cell.interval,) if cell.interval else ()), *cell.remarks)
         parts.append(f"{text} ({'; '.join(qualified)})" if qualified else text)
@@ -163,15 +166,11 @@ def _break_even(document: RunDocument) -> str:
             f"{format_ratio(ratio.value)} times the CPU a request of {ratio.over}'s"
         )
     return (
-        f"{ratio.of}'s system (service + Postgres) takes {_share(saved)} less CPU a request "
-        f"({_share(1 - ratio.high)} to {_share(1 - ratio.low)}). Put your own prices in: with a "
-        f"bill of B a month that grows with the CPU, a rewrite that costs C is paid back after "
-        f"C / ({saved:.2f} x B) months"
+        f"{ratio.of}'s system (service + Postgres) takes {facts.share(saved)} less CPU a request "
+        f"({facts.share(1 - ratio.high)} to {facts.share(1 - ratio.low)}). Put your own prices in: "
+        f"with a bill of B a month that grows with the CPU, a rewrite that costs C is paid back "
+        f"after C / ({saved:.2f} x B) months"
     )
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %"
 
 
 def _equal_work(records: Sequence[RoundRecord]) -> str:

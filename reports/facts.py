@@ -65,12 +65,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One sentence on one metric of the family. `struck` where the figure is voided."""
+    """One sentence on one metric of the family; it judges only where it is `shown`.
+
+    Where the figure is voided, `struck` says why, and the sentence is shown struck out.
+    """
 
     name: str
     sentence: str
     shown: bool
-    struck: bool = False
+    struck: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,11 @@ def optional(value: float | None) -> str:
     return NOTHING if value is None else format_number(value)
 
 
+def share(value: float) -> str:
+    """A part of one as per cent, such as `37 %`."""
+    return f"{100 * value:.0f} %"
+
+
 def counted(count: int, noun: str) -> str:
     """`1 round`, `2 rounds`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
@@ -313,8 +321,8 @@ def _verdict(name: str, ratio: RatioDocument | None) -> Verdict:
     size = f"{format_ratio(ratio.value)} of {ratio.over}'s"
     span = f"95 % interval {ratio_interval(ratio)}" if ratio.low is not None else "no interval"
     if ratio.voided_by:
-        sentence = f"{lead}: {ratio.of}'s is {size} ({span}); voided: {', '.join(ratio.voided_by)}."
-        return Verdict(name, sentence, shown=False, struck=True)
+        sentence = f"{lead}: {ratio.of}'s is {size} ({span})."
+        return Verdict(name, sentence, False, f"voided: {', '.join(ratio.voided_by)}")
     span = "; ".join((span, *ratio.marks))
     if ratio.word is None:
         why = f", {ratio.reason}" if ratio.reason else ""

@@ -86,7 +86,7 @@ def _groups(document: RunDocument) -> list[tuple[str, list[facts.Row]]]:
 def _own_use(uses: Sequence[UseRow]) -> list[str]:
     """How busy each service was at each fixed rate, since latency means little without it."""
     return [
-        f"{use.label} at {use.rate_rps:,.0f} req/s: {use.share:.0%} of one core"
+        f"{use.label} at {use.rate_rps:,.0f} req/s: {facts.share(use.share)} of one core"
         for use in uses
         if use.part == "service" and use.phase == "fixed" and use.rate_rps is not None
     ]

@@ -69,7 +69,7 @@ def _verdicts(document: RunDocument) -> list[str]:
     lines = [f"- {escape(null)}"] if null else []
     for verdict in facts.verdicts(document):
         text = escape(verdict.sentence)
-        lines.append(f"- ~~{text}~~" if verdict.struck else f"- {text}")
+        lines.append(f"- ~~{text}~~ {escape(verdict.struck)}" if verdict.struck else f"- {text}")
     return lines or ["None."]
 
 
@@ -167,7 +167,7 @@ def _uses(records: Sequence[RoundRecord]) -> list[str]:
                 "closed model" if row.rate_rps is None else f"{row.rate_rps:,.0f}",
                 escape(row.part),
                 facts.optional(row.cpu_us_per_request),
-                f"{row.share:.0%}",
+                facts.share(row.share),
             ]
             for row in rows
         ],

@@ -119,9 +119,14 @@ def _columns(title: str, values: Sequence[str], ratio: str, post: str, notes: st
 
 def _verdicts(document: RunDocument) -> list[Line]:
     null = facts.null_verdict(document)
-    sentences = [null] if null else []
-    sentences += [verdict.sentence for verdict in facts.verdicts(document)]
-    return [Line(text) for sentence in sentences for text in _wrapped(sentence, "  ")]
+    lines = [Line(text) for text in _wrapped(null, "  ")] if null else []
+    for verdict in facts.verdicts(document):
+        text = (
+            f"{_VOID} {verdict.sentence} {verdict.struck}" if verdict.struck else verdict.sentence
+        )
+        style = "" if verdict.shown else "dim"
+        lines += [Line(part, style) for part in _wrapped(text, "  ")]
+    return lines
 
 
 def _findings(findings: Sequence[Finding]) -> list[Line]:

@@ -3,7 +3,7 @@
 import msgspec
 
 from bakeoff.measure.records import Finding, MetricDocument, RatioDocument, RunDocument
-from tests.unit.fake_run import FakeRun, fake_run, with_changes
+from tests.unit.fake_run import FakeRun, checks_of, fake_run, with_changes
 
 HOSTILE = "<script>alert(1)</script>'\"&|`*_[x](javascript:alert(1))\x1b[31m\n$\\frac{"
 
@@ -41,7 +41,7 @@ def all_voided() -> FakeRun:
     """Every figure is voided by one rule."""
     run = fake_run(blocks=3)
     rule = "samples lost"
-    return with_changes(
+    voided = with_changes(
         run,
         services={
             label: msgspec.structs.replace(
@@ -63,6 +63,7 @@ def all_voided() -> FakeRun:
             )
         ],
     )
+    return with_changes(voided, checks=checks_of(voided.document))
 
 
 def second_without_figures() -> FakeRun:
@@ -82,7 +83,8 @@ def second_without_figures() -> FakeRun:
         )
         for name, ratio in document.ratios.items()
     }
-    return with_changes(run, services=services, ratios=ratios)
+    lacking = with_changes(run, services=services, ratios=ratios)
+    return with_changes(lacking, checks=checks_of(lacking.document))
 
 
 def hostile() -> FakeRun:
