@@ -24,32 +24,14 @@ import msgspec
 from bakeoff.errors import ResultsError
 from bakeoff.measure.histogramlog import LoggedInterval, format_log, parse_log
 from bakeoff.measure.records import RoundRecord, RunDocument
+from bakeoff.measure.samples import Sample
 
 RUN_SCHEMA = "bakeoff.run/1"
-# A service's log is kept as its first and last half of this many bytes.
+# Of a service's log that is longer, head and tail are kept.
 LOG_LIMIT_BYTES = 5_000_000
 
 _T = TypeVar("_T")
 _NAME = re.compile(r"\A[a-z0-9][a-z0-9_-]{0,62}\Z")
-
-
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of samples.csv: one part of the rig, all its processes together, at one moment.
-
-    `t_s` is on the round's clock; `cpu_us`, `run_queue_us` and `context_switches` count from the
-    start of the processes. Memory is None where it is not sampled.
-    """
-
-    t_s: float
-    part: str
-    processes: int
-    rss_bytes: int | None
-    peak_rss_bytes: int | None
-    cpu_us: int
-    run_queue_us: int
-    threads: int
-    open_files: int
-    context_switches: int
 
 
 class ResultsFolder:
@@ -91,9 +73,9 @@ class ResultsFolder:
         record: RoundRecord,
         intervals: Sequence[LoggedInterval],
         samples: Iterable[Sample],
-        log: Path | None,
+        log: bytes | None,
     ) -> Path:
-        """Writes a round whole, in a folder of its own; `log` is the service's log file.
+        """Writes a round whole, in a folder of its own; `log` is the service's log.
 
         Returns the folder. A `.partial` one that a killed run left is replaced.
         """
@@ -111,7 +93,7 @@ class ResultsFolder:
             _write(partial / "latency.hlog", hlog.encode())
             _write(partial / "samples.csv", _csv(samples))
             if log is not None:
-                _write(partial / "service.log.gz", gzip.compress(_head_and_tail(log)))
+                _write(partial / "service.log.gz", gzip.compress(log))
             _sync(partial)
             partial.rename(folder)
             _sync(folder.parent)
@@ -273,17 +255,3 @@ def _csv(samples: Iterable[Sample]) -> bytes:
 def _sample(row: dict[str, str]) -> Sample:
     known = {key: value if value != "" else None for key, value in row.items()}
     return msgspec.convert(known, Sample, strict=False)
-
-
-def _head_and_tail(log: Path) -> bytes:
-    """The whole log, or its two ends with a line between that says how much is left out."""
-    half = LOG_LIMIT_BYTES // 2
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        if size <= 2 * half:
-            return file.read()
-        head = file.read(half)
-        file.seek(-half, os.SEEK_END)
-        tail = file.read()
-    return head + f"\n... {size - 2 * half} bytes left out ...\n".encode() + tail

@@ -12,7 +12,8 @@ from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
 from bakeoff.measure.histogramlog import LoggedInterval
 from bakeoff.measure.records import PhaseRecord, RoundRecord, RunDocument
-from bakeoff.store import ResultsFolder, Sample
+from bakeoff.measure.samples import Sample
+from bakeoff.store import ResultsFolder
 from reports import facts
 
 

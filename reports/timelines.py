@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from bakeoff.store import Sample
+from bakeoff.measure.samples import Sample
 from reports import facts
 from reports.canvas import (
     COLOURS,

@@ -29,8 +29,8 @@ from bakeoff.measure.records import (
     RunDocument,
     Sums,
 )
+from bakeoff.measure.samples import Sample
 from bakeoff.measure.summary import RunFacts, run_document
-from bakeoff.store import Sample
 from reports.data import ReportData, round_data
 
 RATE_RPS = 900.0
