@@ -1,0 +1,250 @@
+"""The books of one run on the master: merged reports, and what is read from them."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bakeoff.load.report import Report, hash_sum
+from bakeoff.load.settings import LoadSettings
+from bakeoff.measure import histograms
+from bakeoff.measure.histograms import Counters
+from bakeoff.measure.records import Counts, Interval, PhaseMeasurement, Sums, WorkerBooks
+
+_COUNTS = [one.name for one in msgspec.structs.fields(Counts)]
+
+
+@dataclass
+class WorkerPart:
+    """What the master knows of one worker."""
+
+    worker: str
+    index: int
+    connections: int = 0
+    reports: int = 0
+    last_sequence: int = 0
+    missing: set[int] = field(default_factory=set)
+    repeats: int = 0
+    final: bool = False
+    lost: bool = False
+    counts: Counts = field(default_factory=Counts)
+    recorded: int = 0
+    merged: int = 0
+    elapsed_s: float = 0.0
+    latency: Counters = field(default_factory=lambda: np.zeros(histograms.COUNTERS, np.int64))
+
+    def is_news(self, report: Report) -> bool:
+        """Books the sequence number; False for a report that was merged before."""
+        sequence = report.sequence
+        if sequence > self.last_sequence:
+            self.missing.update(range(self.last_sequence + 1, sequence))
+            self.last_sequence = sequence
+        elif sequence in self.missing:
+            self.missing.discard(sequence)
+        else:
+            self.repeats += 1
+            return False
+        self.reports += 1
+        return True
+
+    def books(self) -> WorkerBooks:
+        """The worker's line in the measurement."""
+        p99_ms = histograms.percentiles_ms(histograms.from_counters(self.latency), [99])[99]
+        return WorkerBooks(
+            worker=self.worker,
+            index=self.index,
+            reports=self.reports,
+            last_sequence=self.last_sequence,
+            gaps=len(self.missing),
+            repeats=self.repeats,
+            final=self.final,
+            counts=self.counts,
+            recorded=self.recorded,
+            merged=self.merged,
+            p99_ms=p99_ms,
+        )
+
+
+class _Sparse:
+    """Counters that are mostly zero, kept as those that are not."""
+
+    def __init__(self) -> None:
+        self._dense: Counters | None = None
+        self._packed: tuple[Counters, Counters] | None = None
+
+    def dense(self) -> Counters:
+        """All counters, to add to."""
+        if self._dense is None:
+            self._dense = np.zeros(histograms.COUNTERS, np.int64)
+            if self._packed is not None:
+                indices, counts = self._packed
+                self._dense[indices] = counts
+                self._packed = None
+        return self._dense
+
+    def pack(self) -> None:
+        """Nobody is going to add for now."""
+        if self._dense is not None:
+            indices = np.flatnonzero(self._dense)
+            self._packed = (indices, self._dense[indices])
+            self._dense = None
+
+    def histogram(self) -> Any:
+        """As an HdrHistogram."""
+        histogram = histograms.from_counters(self.dense())
+        self.pack()
+        return histogram
+
+
+class _Second:
+    def __init__(self) -> None:
+        self.answered = 0
+        self.latency = _Sparse()
+        self.lateness = _Sparse()
+
+
+class Collected:
+    """All that the workers of a run have reported."""
+
+    def __init__(self, name: str, settings: LoadSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.parts: dict[str, WorkerPart] = {}
+        self.started_ns = 0
+        self.started_unix_s = 0.0
+        self._answered_in_window = 0
+        self._sums = np.zeros(3, np.int64)
+        self._statuses: dict[str, int] = {}
+        self._errors: dict[str, int] = {}
+        self._response_bytes = 0
+        self._body_hash_sum = 0
+        self._seconds: dict[int, _Second] = {}
+        self._packed_before = 0
+
+    def merge(self, worker: str, report: Report) -> None:
+        """Adds a report of a worker that takes part; one that was added before only counts."""
+        part = self.parts[worker]
+        if not part.is_news(report):
+            return
+        if report.sequence == part.last_sequence:
+            part.counts, part.recorded = report.counts, report.recorded
+            part.elapsed_s = report.elapsed_s
+        part.final = part.final or report.final
+        for new in report.seconds:
+            second = self._seconds.setdefault(new.second, _Second())
+            second.answered += new.answered
+            new.latency.add_to(second.latency.dense())
+            new.lateness.add_to(second.lateness.dense())
+            new.latency.add_to(part.latency)
+        self._pack_before(max((new.second for new in report.seconds), default=0) - 2)
+        part.merged += _merged(report)
+        self._answered_in_window += report.answered_in_window
+        self._sums += (report.latency_us, report.lateness_us, report.service_us)
+        _add(self._statuses, report.statuses)
+        _add(self._errors, report.errors)
+        self._response_bytes += report.response_bytes
+        self._body_hash_sum = hash_sum(self._body_hash_sum, report.body_hash_sum)
+
+    @property
+    def complete(self) -> bool:
+        """The last report of every worker that takes part is in."""
+        return bool(self.parts) and all(part.final for part in self.parts.values())
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the start to the end of the schedule, or to now."""
+        if self.complete:
+            return max(part.elapsed_s for part in self.parts.values())
+        if not self.started_ns:
+            return 0.0
+        elapsed_s = max(0.0, (time.monotonic_ns() - self.started_ns) / 1e9)
+        return min(elapsed_s, self.settings.duration_s or elapsed_s)
+
+    def counts(self) -> Counts:
+        """The sum over the workers."""
+        parts = [part.counts for part in self.parts.values()]
+        return Counts(**{name: sum(getattr(one, name) for one in parts) for name in _COUNTS})
+
+    def measurement(self) -> PhaseMeasurement:
+        """All of it, with one interval for each second in which something was completed."""
+        latency_us, lateness_us, service_us = self._sums.tolist()
+        settings = self.settings
+        return PhaseMeasurement(
+            test_id=self.name,
+            complete=self.complete,
+            model="closed" if settings.rate_rps is None else "open",
+            rate_rps=settings.rate_rps,
+            arrivals=None if settings.rate_rps is None else settings.arrivals,
+            seed=settings.seed,
+            duration_s=settings.duration_s,
+            connections=sum(part.connections for part in self.parts.values()),
+            started_unix_s=self.started_unix_s,
+            started_monotonic_s=self.started_ns / 1e9,
+            elapsed_s=self.elapsed_s,
+            completed_in_window=self._answered_in_window,
+            counts=self.counts(),
+            sums=Sums(latency_us=latency_us, lateness_us=lateness_us, service_us=service_us),
+            statuses=dict(sorted(self._statuses.items())),
+            errors=dict(self._errors),
+            response_bytes=self._response_bytes,
+            body_hash_sum=self._body_hash_sum,
+            workers=[part.books() for part in self._sorted_parts()],
+            intervals=[
+                Interval(
+                    start_s=float(number),
+                    completed=second.answered,
+                    latency=histograms.encode(second.latency.histogram()),
+                    lateness=histograms.encode(second.lateness.histogram()),
+                )
+                for number, second in sorted(self._seconds.items())
+            ],
+        )
+
+    def live(self) -> dict[str, Any]:
+        """What a display shows; rate and p99 of the last second that all workers reported."""
+        counts = self.counts()
+        reported_s = min((part.elapsed_s for part in self.parts.values()), default=0.0)
+        second = self._seconds.get(int(reported_s) - 1)
+        p99_ms = None
+        if second is not None:
+            p99_ms = histograms.percentiles_ms(second.latency.histogram(), [99])[99]
+        return {
+            "elapsed_s": self.elapsed_s,
+            "completed": counts.answered,
+            "rate_rps": None if second is None else float(second.answered),
+            "p99_ms": p99_ms,
+            "errors": counts.failed + counts.timed_out,
+        }
+
+    def lost(self) -> list[str]:
+        """The workers that went away before their last report."""
+        return [f"{part.worker} (index {part.index})" for part in self._sorted_parts() if part.lost]
+
+    def waited_for(self) -> list[str]:
+        """The workers whose last report is not in."""
+        return [
+            f"{part.worker} (index {part.index})" for part in self._sorted_parts() if not part.final
+        ]
+
+    def _sorted_parts(self) -> list[WorkerPart]:
+        return sorted(self.parts.values(), key=lambda part: part.index)
+
+    def _pack_before(self, number: int) -> None:
+        for one in range(self._packed_before, number):
+            second = self._seconds.get(one)
+            if second is not None:
+                second.latency.pack()
+                second.lateness.pack()
+        self._packed_before = max(self._packed_before, number)
+
+
+def _merged(report: Report) -> int:
+    """Samples behind a report, from what it adds: answers by status, and the rest by error."""
+    return sum(report.statuses.values()) + report.without_status
+
+
+def _add(totals: dict[str, int], news: dict[str, int]) -> None:
+    for key, count in news.items():
+        totals[key] = totals.get(key, 0) + count

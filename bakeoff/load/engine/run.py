@@ -1,0 +1,242 @@
+"""One test run in the engine: its lanes, its pacer, its clock, and the batches it sends home."""
+
+import asyncio
+import gc
+import math
+from argparse import Namespace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from time import monotonic_ns
+from typing import Any
+
+from bakeoff.load import wire
+from bakeoff.load.engine.books import Books
+from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
+from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
+from bakeoff.load.engine.target import parse_target
+from bakeoff.load.user import OpenModelUser
+
+_FLUSH_S = 0.2
+_SWEEP_S = 0.05
+# Connections that are being opened at the same time: fewer than a listen backlog.
+_OPENING = 64
+_OPEN_DEADLINE_S = 10.0
+# Objects that only a collection frees before there is one.
+_GARBAGE = 20_000
+# The golden ratio's fraction: its multiples fill [0, 1) evenly.
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+TaskFunction = Callable[[OpenModelUser], Coroutine[Any, Any, Any]]
+
+
+class Run:
+    """Prepared by its constructor and `open`, started by `go`, over with the last batch."""
+
+    def __init__(
+        self,
+        order: wire.Prepare,
+        classes: Mapping[str, type[OpenModelUser]],
+        emit: Callable[[wire.FromEngine], None],
+    ) -> None:
+        self.name = order.run
+        self._order = order
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._books = Books()
+        self._timeout_ns = int(order.timeout_s * NS)
+        target = parse_target(order.host)
+        self._tasks = [_task_of(classes, entry) for entry in order.entries]
+        self._shares = _shares(order.entries)
+        # Lanes are handed to the pacer when there is one.
+        self._pacer: Pacer | None = None
+        self._lanes = [Lane(target, self._books, self) for _ in range(order.connections)]
+        self._users = self._make_users(classes, order.entries)
+        self._seed = 0
+        self._start_ns = 0
+        self._end_ns = NEVER_NS
+        self._limit_ns = NEVER_NS
+        self._over = False
+
+    # The pacer that the lanes know.
+
+    def free(self, lane: Lane) -> None:
+        """A lane can take an arrival."""
+        if self._pacer is not None:
+            self._pacer.free(lane)
+
+    def withdraw(self, lane: Lane) -> None:
+        """A lane cannot."""
+        if self._pacer is not None:
+            self._pacer.withdraw(lane)
+
+    # The run.
+
+    async def open(self) -> None:
+        """Opens all connections; OSError or TimeoutError where that fails."""
+        gate = asyncio.Semaphore(_OPENING)
+
+        async def open_one(lane: Lane) -> None:
+            async with gate:
+                await lane.open()
+
+        async with asyncio.timeout(_OPEN_DEADLINE_S):
+            await asyncio.gather(*(open_one(lane) for lane in self._lanes))
+        gc.collect()
+        gc.freeze()
+
+    def go(self, order: wire.Go) -> None:
+        """Starts at the instant of the order."""
+        part = Part(order.index, order.count)
+        self._seed = order.seed
+        self._start_ns = order.start_ns
+        if order.duration_s:
+            self._end_ns = order.start_ns + int(order.duration_s * NS)
+            self._limit_ns = self._end_ns + self._timeout_ns
+        if order.rate_rps is None:
+            pause_s = self._pause_of()
+            self._pacer = ClosedPacer(self._begin, pause_s, order.seed, part, order.start_ns)
+        else:
+            arrivals: Arrivals = "constant" if order.arrivals == "constant" else "poisson"
+            schedule = Schedule(order.rate_rps, arrivals, order.seed, order.duration_s)
+            self._pacer = OpenPacer(self._begin, schedule, part, order.start_ns)
+        for lane in self._lanes:
+            self._pacer.free(lane)
+        self._pacer.start()
+        self._loop.call_later(_SWEEP_S, self._sweep)
+        self._loop.call_later(_FLUSH_S, self._flush)
+        if order.duration_s:
+            self._loop.call_later((self._end_ns - monotonic_ns()) / NS, self._ended)
+
+    def finish(self, limit_s: float) -> None:
+        """Ends the schedule now, if it is not over, and waits at most `limit_s` for the rest."""
+        now = monotonic_ns()
+        if self._pacer is None:
+            self.close()
+            return
+        if now < self._end_ns:
+            self._end_ns = max(now, self._start_ns)
+        self._pacer.stop()
+        self._limit_ns = min(self._limit_ns, now + int(limit_s * NS))
+
+    def close(self) -> None:
+        """Ends everything at once, without a last batch."""
+        self._over = True
+        if self._pacer is not None:
+            self._pacer.stop()
+        for lane in self._lanes:
+            lane.close()
+        gc.unfreeze()
+
+    def _ended(self) -> None:
+        # An open model's arrivals that still wait for a connection are due: they are sent.
+        if isinstance(self._pacer, ClosedPacer):
+            self._pacer.stop()
+
+    def _begin(self, lane: Lane, number: int, draw: float, due_ns: int, waited: bool) -> None:
+        which = self._choose(number) if len(self._tasks) > 1 else 0
+        user = self._users[lane][which]
+        user.arrival = number
+        user.draw = draw
+        lane.begin(self._tasks[which](user), due_ns, waited)
+
+    def _choose(self, number: int) -> int:
+        point = (number * _GOLDEN + self._seed * _GOLDEN * _GOLDEN) % 1.0
+        return next(index for index, share in enumerate(self._shares) if point < share)
+
+    def _sweep(self) -> None:
+        """Gives up what is overdue, and sees whether the run is over."""
+        if self._over:
+            return
+        now = monotonic_ns()
+        timeout_ns = self._timeout_ns
+        for lane in self._lanes:
+            if lane.sent_ns and now - lane.sent_ns >= timeout_ns:
+                lane.time_out(timeout_ns)
+        if now >= self._limit_ns or (now >= self._end_ns and self._is_drained()):
+            self._last_batch()
+            return
+        if gc.get_count()[0] > _GARBAGE:
+            gc.collect()
+        self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _is_drained(self) -> bool:
+        assert self._pacer is not None
+        if self._pacer.next_due() < self._end_ns:
+            return False
+        return not any(lane.occupied or lane.sent_ns for lane in self._lanes)
+
+    def _flush(self) -> None:
+        if not self._over:
+            self._emit(self._batch(final=False))
+            self._loop.call_later(_FLUSH_S, self._flush)
+
+    def _last_batch(self) -> None:
+        assert self._pacer is not None
+        self._pacer.stop()
+        self._emit(self._batch(final=True))
+        self.close()
+
+    def _batch(self, *, final: bool) -> wire.Batch:
+        assert self._pacer is not None
+        books, pacer = self._books, self._pacer
+        until_ns = min(monotonic_ns(), self._end_ns)
+        # Counting the schedule takes a while, so it is done once, at the end.
+        due = pacer.due(until_ns) if final else pacer.begun
+        not_begun = due - pacer.begun
+        return wire.Batch(
+            run=self.name,
+            samples=books.drain_samples(),
+            names=books.names,
+            request_errors=books.drain_request_errors(),
+            task_errors=books.drain_task_errors(),
+            scheduled=due + books.followed,
+            sent=books.sent,
+            never_sent=not_begun + books.empty,
+            waited=pacer.waited + not_begun,
+            reconnects=books.reconnects,
+            elapsed_ns=max(0, until_ns - self._start_ns),
+            final=final,
+        )
+
+    def _make_users(
+        self, classes: Mapping[str, type[OpenModelUser]], entries: Sequence[wire.TaskEntry]
+    ) -> dict[Lane, list[OpenModelUser]]:
+        """For each lane the user of each task; one user a class and lane."""
+        environment = Namespace(
+            host=self._order.host, parsed_options=Namespace(**self._order.options)
+        )
+        users = {}
+        for lane in self._lanes:
+            of_class = {
+                name: classes[name](environment) for name in {entry.user_class for entry in entries}
+            }
+            for user in of_class.values():
+                user.client = lane.client
+            users[lane] = [of_class[entry.user_class] for entry in entries]
+        return users
+
+    def _pause_of(self) -> Callable[[Lane], float]:
+        """The wait_time of a user between its tasks, as in Locust; without one: none."""
+        if all(not user.has_wait_time() for users in self._users.values() for user in users):
+            return lambda lane: 0.0
+        return lambda lane: float(self._users[lane][0].wait_time())
+
+
+def _task_of(classes: Mapping[str, type[OpenModelUser]], entry: wire.TaskEntry) -> TaskFunction:
+    """The task function, once for each arrival to call: it returns the coroutine to drive."""
+    tasks: list[Any] = list(classes[entry.user_class].tasks)
+    function: TaskFunction = next(task for task in tasks if task.__name__ == entry.task)
+    if not asyncio.iscoroutinefunction(function):
+        raise ValueError(f"the task {entry.user_class}.{entry.task} must be `async def`")
+    return function
+
+
+def _shares(entries: Sequence[wire.TaskEntry]) -> list[float]:
+    """Cumulative shares of the arrivals, up to 1."""
+    total = sum(entry.weight for entry in entries)
+    shares, reached = [], 0.0
+    for entry in entries:
+        reached += entry.weight / total
+        shares.append(reached)
+    shares[-1] = 1.0
+    return shares

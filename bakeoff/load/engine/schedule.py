@@ -1,0 +1,97 @@
+"""When requests are due: one seeded schedule for the whole swarm, of which a worker takes a part.
+
+Worker i of n takes the arrivals k = i, i + n, i + 2n, … The union over the workers is the
+schedule, whatever their number, and arrival k has the same instant and the same draw in all of
+them. Sums and differences of a Poisson process stay what they are; constant gaps stay constant.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrivals = Literal["poisson", "constant"]
+
+NS = 1_000_000_000
+# Arrivals of the whole swarm that are drawn at once.
+CHUNK = 8192
+# Past any clock: where a schedule ends.
+NEVER_NS = 2**62
+
+
+@dataclass(frozen=True)
+class Part:
+    """A worker's part: every `count`-th arrival from `index` on."""
+
+    index: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some arrivals of one part, in order.
+
+    `due_ns` counts from the schedule's start; `numbers` are global; `draws` are uniform in [0, 1).
+    """
+
+    numbers: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    draws: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Arrivals at `rate_rps` in total over `duration_s` seconds (0: without end)."""
+
+    rate_rps: float
+    arrivals: Arrivals
+    seed: int
+    duration_s: float
+
+    def chunks(self, part: Part) -> Iterator[Chunk]:
+        """The arrivals of a part."""
+        gaps, draws = generators(self.seed)
+        number, reached_s = 0, 0.0
+        end_s = self.duration_s or math.inf
+        while reached_s < end_s:
+            numbers = np.arange(number, number + CHUNK)
+            if self.arrivals == "constant":
+                due_s = numbers / self.rate_rps
+            else:
+                due_s = reached_s + np.cumsum(gaps.exponential(1 / self.rate_rps, CHUNK))
+            drawn = draws.random(CHUNK)
+            reached_s = float(due_s[-1])
+            number += CHUNK
+            mine = (numbers % part.count == part.index) & (due_s < end_s)
+            yield Chunk(numbers[mine], (due_s[mine] * NS).astype(np.int64), drawn[mine])
+
+    def count(self, part: Part, until_ns: int) -> int:
+        """How many arrivals of a part are due before `until_ns`."""
+        total = 0
+        for chunk in self.chunks(part):
+            due = int(np.searchsorted(chunk.due_ns, until_ns))
+            total += due
+            if due < len(chunk.due_ns):
+                break
+        return total
+
+
+def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Independent generators for the gaps and for the draws of a seed."""
+    gaps, draws = np.random.SeedSequence(seed).spawn(2)
+    return np.random.Generator(np.random.PCG64(gaps)), np.random.Generator(np.random.PCG64(draws))
+
+
+def draw_chunks(seed: int, part: Part) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Global numbers and draws of a part, without times: the order of a closed model."""
+    _, draws = generators(seed)
+    number = 0
+    while True:
+        numbers = np.arange(number, number + CHUNK)
+        drawn = draws.random(CHUNK)
+        mine = numbers % part.count == part.index
+        yield numbers[mine], drawn[mine]
+        number += CHUNK

@@ -1,0 +1,45 @@
+"""What happens in a Locust process that has imported `bakeoff.load`: the parts are put in place."""
+
+from locust import argument_parser, events
+from locust.runners import MasterRunner, WorkerRunner
+
+import functools
+from typing import Any
+
+import gevent
+
+from bakeoff.load import web
+from bakeoff.load.announce import announce, bound_port
+from bakeoff.load.collector import Collector
+from bakeoff.load.recorder import Recorder
+from bakeoff.load.settings import parse_settings
+from bakeoff.load.user import OpenModelUser
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def on_init(environment: Any, **_: Any) -> None:
+    """Locust: the process is set up, but serves nothing yet. An exception here ends it."""
+    if not any(issubclass(one, OpenModelUser) for one in environment.user_classes):
+        return
+    parse_settings(vars(environment.parsed_options))
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        # Locust builds this for each of its options when a test starts: 0.3 s in all.
+        argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
+        recorder = Recorder(environment)
+        announce("worker", engine_pid=recorder.engine.pid)
+        return
+    collector = Collector(environment)
+    if environment.web_ui is not None:
+        web.install(environment, environment.web_ui, collector)
+    details: dict[str, Any] = {}
+    if isinstance(runner, MasterRunner):
+        role, details["master_port"] = "master", runner.server.port
+    else:
+        role, details["engine_pid"] = "local", Recorder(environment).engine.pid
+    gevent.spawn(_announce_when_bound, environment, role, details)
+
+
+def _announce_when_bound(environment: Any, role: str, details: dict[str, Any]) -> None:
+    web_ui = environment.web_ui
+    announce(role, web_port=None if web_ui is None else bound_port(web_ui), **details)

@@ -1,0 +1,161 @@
+"""What a worker reports to the master, on Locust's own reports: counts so far, the rest as deltas.
+
+Histograms travel as the counters that are not zero, by second of completion.
+"""
+
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from bakeoff.load import wire
+from bakeoff.measure import histograms
+from bakeoff.measure.histograms import Counters
+from bakeoff.measure.records import Counts
+
+# The key in Locust's report.
+KEY = "bakeoff"
+_NS = 1_000_000_000
+_HASH_MASK = 2**63 - 1
+
+
+class SparseCounters(msgspec.Struct, frozen=True, array_like=True):
+    """The counters of a histogram that are not zero."""
+
+    indices: bytes
+    counts: bytes
+
+    @classmethod
+    def of(cls, values_us: Counters) -> Self:
+        """Counts values in microseconds."""
+        indices, counts = np.unique(histograms.counter_indices(values_us), return_counts=True)
+        return cls(indices.astype(np.uint16).tobytes(), counts.astype(np.uint32).tobytes())
+
+    def add_to(self, counters: Counters) -> None:
+        """Adds them to the counters of a histogram; ValueError where they do not fit."""
+        indices = np.frombuffer(self.indices, dtype=np.uint16)
+        counts = np.frombuffer(self.counts, dtype=np.uint32)
+        if len(indices) != len(counts) or (len(indices) and indices.max() >= len(counters)):
+            raise ValueError("a report's histogram does not fit")
+        counters[indices] += counts
+
+
+class Second(msgspec.Struct, frozen=True, array_like=True):
+    """What was completed in one second of the run (`answered`, of it, counts as completed)."""
+
+    second: int
+    answered: int
+    latency: SparseCounters
+    lateness: SparseCounters
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One report of one worker. `counts` and `recorded` are totals, the rest is new."""
+
+    run: str
+    sequence: int
+    final: bool
+    elapsed_s: float
+    counts: Counts
+    recorded: int
+    answered_in_window: int
+    latency_us: int
+    lateness_us: int
+    service_us: int
+    # Answers by status, and how many samples have none.
+    statuses: dict[str, int]
+    without_status: int
+    errors: dict[str, int]
+    response_bytes: int
+    body_hash_sum: int
+    seconds: list[Second]
+
+
+def encode(report: Report) -> bytes:
+    """The report as Locust carries it."""
+    return msgspec.msgpack.encode(report)
+
+
+def decode(data: bytes) -> Report:
+    """The report behind `encode`; ValueError for anything else."""
+    return msgspec.msgpack.decode(data, type=Report)
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples, summed up."""
+
+    recorded: int
+    answered: int
+    failed: int
+    timed_out: int
+    answered_in_window: int
+    latency_us: int
+    lateness_us: int
+    service_us: int
+    statuses: dict[str, int]
+    errors: dict[str, int]
+    response_bytes: int
+    body_hash_sum: int
+    seconds: list[Second]
+
+
+def digest(samples: Counters, start_ns: int, elapsed_ns: int) -> Digest:
+    """Sums up samples (rows of `wire.COLUMNS`) of a run that began at `start_ns`.
+
+    Latency and its sums are of answered and timed-out requests; lateness in the histograms is
+    that of arrivals that found a free connection.
+    """
+    outcome, tag = samples[:, wire.OUTCOME], samples[:, wire.TAG]
+    done = samples[:, wire.DONE]
+    lateness_us = (samples[:, wire.SENT] - samples[:, wire.DUE]) // 1000
+    service_us = (done - samples[:, wire.SENT]) // 1000
+    latency_us = lateness_us + service_us
+    answered = (outcome > wire.TIMED_OUT) & (outcome < wire.UNEXPECTED)
+    timed_out = outcome == wire.TIMED_OUT
+    timed = answered | timed_out
+    punctual = tag & (wire.TAG_WAITED | wire.TAG_FOLLOWED) == 0
+    second = (done - start_ns) // _NS
+    return Digest(
+        recorded=len(samples),
+        answered=int(answered.sum()),
+        failed=int(len(samples) - timed.sum()),
+        timed_out=int(timed_out.sum()),
+        answered_in_window=int((answered & (done <= start_ns + elapsed_ns)).sum()),
+        latency_us=int(latency_us[timed].sum()),
+        lateness_us=int(lateness_us[timed].sum()),
+        service_us=int(service_us[timed].sum()),
+        statuses=_statuses(outcome),
+        errors=_errors(outcome),
+        response_bytes=int(samples[answered, wire.SIZE].sum()),
+        body_hash_sum=hash_sum(int(samples[answered, wire.HASH].view(np.uint64).sum())),
+        seconds=[
+            Second(
+                int(one),
+                int((answered & (second == one)).sum()),
+                SparseCounters.of(latency_us[timed & (second == one)]),
+                SparseCounters.of(lateness_us[punctual & (second == one)]),
+            )
+            for one in np.unique(second)
+        ],
+    )
+
+
+def hash_sum(*sums: int) -> int:
+    """Adds sums of body hashes: 63 bits, so that JSON readers keep them."""
+    return sum(sums) & _HASH_MASK
+
+
+def _statuses(outcome: Counters) -> dict[str, int]:
+    with_status = outcome[outcome > wire.TIMED_OUT]
+    statuses, counts = np.unique(with_status % wire.UNEXPECTED, return_counts=True)
+    return {str(status): int(count) for status, count in zip(statuses, counts, strict=True)}
+
+
+def _errors(outcome: Counters) -> dict[str, int]:
+    """Errors that show in the samples; broken connections come with a reason of their own."""
+    unexpected = _statuses(outcome[outcome >= wire.UNEXPECTED])
+    errors = {f"unexpected status {status}": count for status, count in unexpected.items()}
+    timed_out = int((outcome == wire.TIMED_OUT).sum())
+    if timed_out:
+        errors["timed out"] = timed_out
+    return errors

@@ -1,0 +1,50 @@
+"""The user class that Locust files derive from."""
+
+from locust import User
+from locust.user.task import LOCUST_STATE_WAITING
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gevent
+from gevent import GreenletExit
+
+if TYPE_CHECKING:
+    from bakeoff.load.engine.client import Client
+
+_A_LONG_TIME_S = 3600
+
+
+class OpenModelUser(User):
+    """A user whose tasks are `async def` and run in an engine beside the Locust worker.
+
+    In Locust's terms users are connections. With a rate, arrivals follow a schedule and each runs
+    a task on a free connection (open model); without, each connection runs task after task
+    (closed model). Any asyncio library works in a task; its requests go through `self.client`.
+    """
+
+    abstract = True
+
+    client: "Client"
+    # The number of the arrival in the whole swarm's schedule, and a number in [0, 1) that depends
+    # only on it and the seed: what a task draws its data from.
+    arrival: int = 0
+    draw: float = 0.0
+
+    _wait_time_of_locust: ClassVar[Any] = User.wait_time
+
+    @classmethod
+    def setup(cls) -> None:
+        """Loads what the tasks need, once, in the engine; an exception ends the worker."""
+
+    def has_wait_time(self) -> bool:
+        """The class pauses between tasks (closed model only)."""
+        return type(self).wait_time is not OpenModelUser._wait_time_of_locust
+
+    def run(self) -> None:  # type: ignore[misc]
+        """What Locust runs in the worker: nothing. The engine does the work."""
+        self._state = LOCUST_STATE_WAITING
+        try:
+            while True:
+                gevent.sleep(_A_LONG_TIME_S)
+        except GreenletExit:
+            pass
