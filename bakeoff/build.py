@@ -34,12 +34,15 @@ def build(
     Raises MissingToolError before anything is run where the toolchain is missing, UsageError for
     a debug build that was not allowed, BuildError with the end of the log where the build fails.
     """
-    command = manifest.build.command
+    section = manifest.build
+    if section is None:
+        raise UsageError(f"{manifest.path} has no [build]: the service already runs")
+    command = section.command
     environment = toolchains.environment(command[0])
-    release = all(flag in command for flag in manifest.build.release_flags)
+    release = all(flag in command for flag in section.release_flags)
     if not release and not allow_debug:
         raise UsageError(
-            f"the build of {manifest.name} lacks {' '.join(manifest.build.release_flags)}, so it "
+            f"the build of {manifest.name} lacks {' '.join(section.release_flags)}, so it "
             f"is no release build: mend [build] command in {manifest.path}, or --allow-debug"
         )
     began = time.monotonic()
@@ -47,8 +50,8 @@ def build(
     _run(manifest, host, command, environment, log)
     build_s = time.monotonic() - began
     version_log = log_folder / f"toolchain-{manifest.name}.log"
-    _run(manifest, host, manifest.build.toolchain, environment, version_log)
-    artifact = (manifest.folder / manifest.build.artifact).read_bytes()
+    _run(manifest, host, section.toolchain, environment, version_log)
+    artifact = (manifest.folder / section.artifact).read_bytes()
     return BuildRecord(
         command=list(command),
         toolchain=version_log.read_text(encoding="utf-8").strip(),

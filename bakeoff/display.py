@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -42,6 +41,13 @@ class Display:
     def show(self, renderable: RenderableType) -> None:
         """A summary or a table."""
         self._console.print(renderable)
+
+    def rows(self, rows: Iterable[Sequence[str]]) -> None:
+        """Aligned columns; the last one wraps."""
+        table = Table.grid(padding=(0, 2))
+        for row in rows:
+            table.add_row(*map(Text, row))
+        self._console.print(table)
 
     def error(self, text: str) -> None:
         """Why the command ends, on standard error."""
@@ -107,7 +113,7 @@ class _Status:
         return f"about {left_s // 60:.0f}:{left_s % 60:02.0f} left"
 
     def __rich__(self) -> Table:
-        table: Any = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2))
         table.add_row(
             Text(self.where or "bakeoff", style="bold"),
             Text(self.name),

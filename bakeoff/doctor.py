@@ -47,9 +47,12 @@ def examine() -> list[Check]:
     return [*checks, *_quiet()]
 
 
-def fit(checks: Iterable[Check]) -> bool:
-    """True where nothing that a comparison needs is missing."""
-    return all(check.state != "missing" for check in checks)
+def require_fit(checks: Iterable[Check]) -> None:
+    """MissingToolError names what a comparison needs and does not find."""
+    missing = [check for check in checks if check.state == "missing"]
+    if missing:
+        names = ", ".join(check.name for check in missing)
+        raise MissingToolError(f"missing: {names}; what to do stands beside each")
 
 
 def _linux() -> Check:

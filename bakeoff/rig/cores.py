@@ -14,7 +14,12 @@ class CorePlan:
 
     service: frozenset[int] | None
     rig: frozenset[int] | None
-    usable: int
+    all: frozenset[int]
+
+    @property
+    def usable(self) -> int:
+        """How many cores there are to share."""
+        return len(self.all)
 
     @property
     def shared(self) -> bool:
@@ -38,9 +43,9 @@ def plan_cores(usable: Sequence[int], service_cores: int | None, pin: bool) -> C
     the lowest, and at least one is left to the rig. One core alone cannot be split."""
     cores = sorted(usable)
     if not pin or len(cores) < 2:
-        return CorePlan(service=None, rig=None, usable=len(cores))
+        return CorePlan(service=None, rig=None, all=frozenset(cores))
     wanted = len(cores) // 2 if service_cores is None else service_cores
     count = max(1, min(wanted, len(cores) - 1))
     return CorePlan(
-        service=frozenset(cores[-count:]), rig=frozenset(cores[:-count]), usable=len(cores)
+        service=frozenset(cores[-count:]), rig=frozenset(cores[:-count]), all=frozenset(cores)
     )

@@ -6,7 +6,6 @@ The master may be one that this class started or one that runs elsewhere; both a
 
 import json
 import secrets
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -20,6 +19,7 @@ from typing import Any, Self
 
 from bakeoff.errors import PartDiedError, RigError, StartError
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
+from bakeoff.hosts.protocol import PYTHON
 
 _REQUEST_DEADLINE_S = 10.0
 _START_DEADLINE_S = 30.0
@@ -125,7 +125,7 @@ class SwarmClient:
             ) from error
 
 
-@dataclass
+@dataclass(frozen=True)
 class SwarmSettings:
     """Where the parts of a swarm stand and what they are given."""
 
@@ -135,10 +135,21 @@ class SwarmSettings:
     # The address that the master binds and that the workers reach it at.
     address: str
     worker_hosts: Sequence[Host]
-    # One entry a worker; empty: not pinned.
+    # The cores of master and workers; None: not pinned.
     cpus: frozenset[int] | None
     targets: Mapping[str, str]
+    web_port: int = 0
+    # More of Locust's arguments, those that the Locust file declares.
+    arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker and the name of its host."""
+
+    host: str
+    process: HostProcess
 
 
 class Swarm(AbstractContextManager["Swarm"]):
@@ -150,7 +161,7 @@ class Swarm(AbstractContextManager["Swarm"]):
         self._stack = ExitStack()
         self.client: SwarmClient
         self.master: HostProcess
-        self.workers: list[HostProcess] = []
+        self.workers: list[Worker] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -160,9 +171,9 @@ class Swarm(AbstractContextManager["Swarm"]):
             self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
             for index, host in enumerate(self._settings.worker_hosts):
                 spec = self._worker_spec(index, ports["master_port"])
-                self.workers.append(stack.enter_context(host.start(spec)))
+                self.workers.append(Worker(host.name, stack.enter_context(host.start(spec))))
             for worker in self.workers:
-                self._announcement(worker, "worker")
+                self._announcement(worker.process, "worker")
             self._await_workers()
             self._stack = stack.pop_all()
         return self
@@ -174,6 +185,17 @@ class Swarm(AbstractContextManager["Swarm"]):
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    def pids(self) -> list[int]:
+        """The roots of master and workers; the engines are below the workers."""
+        return [self.master.pid, *(worker.process.pid for worker in self.workers)]
+
+    def check(self) -> None:
+        """PartDiedError if the master or a worker is gone."""
+        self.master.check()
+        for worker in self.workers:
+            worker.process.check()
 
     def run(self, plan: PhasePlan, watch: Callable[[Progress], None]) -> bytes:
         """Runs one phase to its last report and returns the measurement.
@@ -207,7 +229,7 @@ class Swarm(AbstractContextManager["Swarm"]):
     def _start_master(self) -> HostProcess:
         settings = self._settings
         argv = [
-            *("--master", "--web-host", settings.address, "--web-port", "0"),
+            *("--master", "--web-host", settings.address, "--web-port", str(settings.web_port)),
             *("--master-bind-host", settings.address, "--master-bind-port", "0"),
         ]
         return settings.master_host.start(self._spec("locust-master", argv))
@@ -221,7 +243,11 @@ class Swarm(AbstractContextManager["Swarm"]):
         settings = self._settings
         return ProcessSpec(
             name=name,
-            argv=[sys.executable, "-m", "locust", "-f", str(settings.locustfile), *argv],
+            argv=[
+                *(PYTHON, "-m", "locust", "-f", str(settings.locustfile)),
+                *argv,
+                *settings.arguments,
+            ],
             environment={
                 **settings.environment,
                 "BAKEOFF_ANNOUNCE": "1",

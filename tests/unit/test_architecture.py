@@ -28,9 +28,23 @@ ALLOWED: dict[str, set[str]] = {
     "load": {"measure"},
     "reports": {"measure", "store"},
     "stub_payment": {"protos"},
+    "signals": set(),
     "doctor": {"hosts", "toolchains", "rig"},
-    "run": {"rig", "hosts", "verify", "build", "environment", "measure", "store"},
-    "cli": {"run", "reports", "display", "doctor", "store", "measure"},
+    "rounds": {"rig", "hosts", "verify", "build", "measure", "store"},
+    "aim": {"rig", "hosts", "measure", "signals"},
+    "attended": {"run", "rig", "signals"},
+    "run": {
+        "rig",
+        "hosts",
+        "rounds",
+        "verify",
+        "build",
+        "environment",
+        "measure",
+        "store",
+        "signals",
+    },
+    "cli": {"run", "aim", "attended", "reports", "display", "doctor", "store", "measure"},
 }
 LOCUST_USERS = {"load", "locustfiles", "benchmarks", "tests"}
 

@@ -12,7 +12,8 @@ import reports
 from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
 from bakeoff.measure.records import BlockDocument
-from bakeoff.store import ResultsFolder, Sample
+from bakeoff.measure.samples import Sample
+from bakeoff.store import ResultsFolder
 from reports.claims import block_logs, memory_against_throughput
 from reports.data import distribution, load
 from reports.plots import all_plots, percentile_line, percentile_ms

@@ -1,6 +1,6 @@
 """The order of blocks and reruns."""
 
-from bakeoff.schedule import plan_blocks, rerun
+from bakeoff.rounds.schedule import plan_blocks, rerun
 
 
 def test_the_order_alternates_and_every_block_has_its_own_seed() -> None:

@@ -22,7 +22,7 @@ from bakeoff.measure.records import (
     Interval,
     RunDocument,
 )
-from bakeoff.store import LOG_LIMIT_BYTES, ResultsFolder, run_schema
+from bakeoff.store import ResultsFolder, run_schema
 from tests.unit.fake_run import FakeRun, encoded, fake_run
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,15 +49,11 @@ def test_the_folder_is_named_by_time_and_workload_and_latest_points_to_it(tmp_pa
     assert ResultsFolder.open(root / "latest").path == second.path.resolve()
 
 
-def test_a_round_comes_back_as_it_was_written(
-    folder: ResultsFolder, run: FakeRun, tmp_path: Path
-) -> None:
-    log = tmp_path / "service.log"
-    log.write_bytes(b"a line\n")
+def test_a_round_comes_back_as_it_was_written(folder: ResultsFolder, run: FakeRun) -> None:
     for record, intervals, samples in reversed(
         list(zip(run.records, run.intervals, run.samples, strict=True))
     ):
-        path = folder.write_round(record, intervals, samples, log)
+        path = folder.write_round(record, intervals, samples, b"a line\n")
         assert gzip.decompress((path / "service.log.gz").read_bytes()) == b"a line\n"
     assert [path.name for path in sorted((folder.path / "rounds").iterdir())] == [
         "01-go",
@@ -119,18 +115,9 @@ def test_a_damaged_histogram_log_names_its_line(line: str) -> None:
         parse_log(f"#comment\n{line}\n")
 
 
-def test_a_long_log_keeps_head_and_tail(
-    folder: ResultsFolder, run: FakeRun, tmp_path: Path
-) -> None:
-    log = tmp_path / "service.log"
-    lines = b"".join(b"%08d\n" % n for n in range(LOG_LIMIT_BYTES // 9 + 200_000))
-    log.write_bytes(lines)
-    path = folder.write_round(run.records[0], [], [], log)
-    kept = gzip.decompress((path / "service.log.gz").read_bytes())
-    assert len(kept) < LOG_LIMIT_BYTES + 100
-    assert kept.startswith(b"00000000\n")
-    assert kept.endswith(lines[-9:])
-    assert b"%d bytes left out" % (len(lines) - LOG_LIMIT_BYTES) in kept
+def test_the_log_of_a_round_is_kept_compressed(folder: ResultsFolder, run: FakeRun) -> None:
+    path = folder.write_round(run.records[0], [], [], b"one\ntwo\n")
+    assert gzip.decompress((path / "service.log.gz").read_bytes()) == b"one\ntwo\n"
 
 
 def test_a_finished_round_is_never_written_over(folder: ResultsFolder, run: FakeRun) -> None:

@@ -1,0 +1,219 @@
+"""One round: a fresh service on a fresh database, verified, warmed up, loaded, sampled, audited."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bakeoff.errors import PartDiedError
+from bakeoff.experiment import WORKLOADS, Experiment
+from bakeoff.measure.figures import Measured, round_figures
+from bakeoff.measure.histogramlog import LoggedInterval, logged_intervals
+from bakeoff.measure.phase import decode_measurement
+from bakeoff.measure.records import Finding, PhaseMeasurement, RoundRecord
+from bakeoff.measure.samples import Sample, other_cores
+from bakeoff.measure.validity import RigFacts, other_process_findings, phase_findings
+from bakeoff.progress import Progress
+from bakeoff.rig.probe import StubProbe
+from bakeoff.rig.rig import Rig
+from bakeoff.rig.service import Service
+from bakeoff.rig.swarm import PhasePlan
+from bakeoff.rig.swarm import Progress as SwarmProgress
+from bakeoff.rounds.cut import Cutter
+from bakeoff.rounds.phase import PhaseInputs, PhaseSpec, excess_ms, measured_phase
+from bakeoff.rounds.sampling import Sampling
+from bakeoff.store import LOG_LIMIT_BYTES
+from bakeoff.verify import Account, Answer, verify
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """Which round it is. `where` is for the display; `phases` in their order."""
+
+    number: int
+    block: int
+    position: int
+    label: str
+    seed: int
+    where: str
+    phases: Sequence[PhaseSpec]
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """A finished round, and all that is written down of it."""
+
+    record: RoundRecord
+    intervals: list[LoggedInterval]
+    samples: list[Sample]
+    log: bytes | None
+    answers: dict[str, Answer]
+
+
+@dataclass
+class _Running:
+    """What gathers while a round runs."""
+
+    measured: dict[str, Measured] = field(default_factory=dict)
+    intervals: list[LoggedInterval] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    died: str | None = None
+
+
+class RoundRunner:
+    """Runs rounds on a rig that stays up between them."""
+
+    def __init__(self, rig: Rig, experiment: Experiment, progress: Progress) -> None:
+        self._rig = rig
+        self._experiment = experiment
+        self._progress = progress
+        workload = WORKLOADS[experiment.workload]
+        self._facts = RigFacts(
+            cores=rig.cores.usable,
+            service_cores=rig.cores.service or rig.cores.all,
+            rig_cores=rig.cores.rig or rig.cores.all,
+            workers=len(rig.swarm.workers),
+            stub_processes=experiment.stub_processes,
+            statements=workload.statements_per_request,
+            grpc_calls=workload.grpc_calls_per_request,
+        )
+
+    def run(self, plan: RoundPlan) -> RoundOutcome:
+        """Runs one round.
+
+        A service that dies while it is loaded is a result and ends the round; PartDiedError is
+        raised for any other part, StartError for a service that does not get ready, and
+        WrongAnswerError for one that answers wrongly.
+        """
+        rig = self._rig
+        database = f"round_{plan.number}"
+        running = _Running()
+        with ExitStack() as stack:
+            url = rig.postgres.fresh_database(database)
+            rig.stub.control.reset()
+            rig.stub.control.configure(latency_ms=self._experiment.stub_latency_ms)
+            started_at = datetime.now(UTC)
+            zero_s = time.monotonic()
+            service = stack.enter_context(rig.service(plan.label, url))
+            answers = self._verify(plan, service)
+            sampling = stack.enter_context(Sampling(rig, service, zero_s))
+            cutter = self._cutter(service, sampling, database)
+            probe = stack.enter_context(StubProbe(rig.stub.targets[0]))
+            for spec in plan.phases:
+                try:
+                    self._phase(plan, spec, service, sampling, cutter, probe, running)
+                except PartDiedError as error:
+                    if error.part != service.part:
+                        raise
+                    running.died = f"died in the {spec.name} phase{_at(spec)}: {error}"
+                    break
+            samples = sampling.labelled()
+            log = None
+            if service.log_path is not None:
+                log = service.host.read_log(service.log_path, LOG_LIMIT_BYTES)
+        record = self._record(plan, started_at, running)
+        return RoundOutcome(record, running.intervals, samples, log, answers)
+
+    def _verify(self, plan: RoundPlan, service: Service) -> dict[str, Answer]:
+        accounts = {
+            account: Account(token=token, invoices=self._rig.invoices[account])
+            for account, token in list(self._rig.tokens.items())[:2]
+        }
+        return verify(plan.label, service.base_url, accounts, self._experiment.seed)
+
+    def _cutter(self, service: Service, sampling: Sampling, database: str) -> Cutter:
+        return Cutter(
+            postgres=self._rig.postgres,
+            database=database,
+            stub=self._rig.stub,
+            service_host=service.host,
+            log_path=service.log_path,
+            sampling=sampling,
+        )
+
+    def _phase(
+        self,
+        plan: RoundPlan,
+        spec: PhaseSpec,
+        service: Service,
+        sampling: Sampling,
+        cutter: Cutter,
+        probe: StubProbe,
+        running: _Running,
+    ) -> None:
+        self._progress.phase(plan.where, spec.name, spec.duration_s)
+        before = cutter.cut()
+        sampling.reset_peak()
+        measurement = self._load(plan, spec, service)
+        cut_s = sampling.read_all()
+        if spec.name == "warm-up":
+            return
+        audit = cutter.audit(before, measurement.counts.answered)
+        start_s = sampling.on_round_clock(measurement.started_monotonic_s)
+        excess = excess_ms(
+            probe.between(measurement.started_monotonic_s, sampling.zero_s + cut_s),
+            probe.at_rest_ms,
+        )
+        measured = measured_phase(
+            PhaseInputs(
+                spec=spec,
+                measurement=measurement,
+                start_s=start_s,
+                cut_s=cut_s,
+                samples=sampling.samples(),
+                cores=sampling.service_cores(),
+                audit=audit,
+                stub_excess_ms=excess,
+            )
+        )
+        where = f"round {plan.number}, {plan.label}, {spec.name} phase"
+        running.measured[spec.name] = measured
+        running.intervals += logged_intervals(spec.name, start_s, measurement.intervals)
+        running.findings += phase_findings(measured, self._facts, where)
+        others = other_cores(sampling.others(), start_s, measured.phase.end_s)
+        running.findings += other_process_findings(others, spec.name, where)
+
+    def _load(self, plan: RoundPlan, spec: PhaseSpec, service: Service) -> PhaseMeasurement:
+        def watch(progress: SwarmProgress) -> None:
+            self._rig.check()
+            service.check()
+            self._progress.tick(progress.elapsed_s, progress.rate_rps, progress.p99_ms)
+
+        answer = self._rig.swarm.run(
+            PhasePlan(
+                target=service.base_url,
+                rate_rps=spec.rate_rps,
+                arrivals=self._experiment.arrivals,
+                duration_s=spec.duration_s,
+                connections=spec.connections,
+                seed=plan.seed,
+                request_timeout_s=self._experiment.request_timeout_s,
+            ),
+            watch,
+        )
+        return decode_measurement(answer)
+
+    def _record(self, plan: RoundPlan, started_at: datetime, running: _Running) -> RoundRecord:
+        return RoundRecord(
+            number=plan.number,
+            block=plan.block,
+            position=plan.position,
+            label=plan.label,
+            service=self._experiment.service_of(plan.label),
+            seed=plan.seed,
+            started_at=started_at.isoformat(timespec="milliseconds"),
+            phases=[measured.phase for measured in running.measured.values()],
+            figures=round_figures(
+                running.measured,
+                running.findings,
+                shared=self._facts.shared,
+                died=running.died,
+            ),
+            findings=running.findings,
+            died=running.died,
+        )
+
+
+def _at(spec: PhaseSpec) -> str:
+    return "" if spec.rate_rps is None else f" at {spec.rate_rps:,.0f} req/s"

@@ -1,0 +1,102 @@
+"""The samples of one round: every part of the rig on every host, on the round's one clock."""
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from bakeoff.hosts.host import Host, Watch
+from bakeoff.hosts.records import SampleRow
+from bakeoff.measure.samples import CoreSample, OtherSample, Sample, samples_of
+from bakeoff.rig.rig import Rig
+from bakeoff.rig.service import Service
+
+_INTERVAL_S = 0.1
+SERVICE = "service"
+
+
+class Sampling(AbstractContextManager["Sampling"]):
+    """Watches the parts from entry to exit; what was seen can be read afterwards.
+
+    `zero_s` is the round's start on this machine's monotonic clock. Other machines' clocks are
+    moved onto it by the offset measured at entry, so times of two machines agree to about a
+    millisecond; differences of one machine's counters are exact.
+    """
+
+    def __init__(self, rig: Rig, service: Service, zero_s: float) -> None:
+        self.zero_s = zero_s
+        self._service_host = service.host.name
+        self._parts = rig.parts(service)
+        self._hosts: Mapping[str, Host] = rig.hosts
+        self._stack = ExitStack()
+        self._watches: dict[str, Watch] = {}
+        self._offsets_s: dict[str, float] = {}
+        self._extra: dict[str, list[SampleRow]] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for name, parts in self._parts.items():
+                host = self._hosts[name]
+                self._offsets_s[name] = host.clock_offset_s()
+                self._watches[name] = stack.enter_context(host.watch(parts, _INTERVAL_S))
+                self._extra[name] = []
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def on_round_clock(self, monotonic_s: float) -> float:
+        """A moment of this machine's monotonic clock as seconds since the round's start."""
+        return monotonic_s - self.zero_s
+
+    def read_all(self) -> float:
+        """Reads every part now, beside the regular samples; when that was, on the round's clock."""
+        for name, watch in self._watches.items():
+            self._extra[name] += [watch.read_now(part) for part in self._parts[name]]
+        return self.on_round_clock(time.monotonic())
+
+    def reset_peak(self) -> None:
+        """Sets the service's high-water mark of memory to its present memory."""
+        self._watches[self._service_host].reset_peak(SERVICE)
+
+    def samples(self) -> dict[str, list[Sample]]:
+        """All samples so far by host, in order of time."""
+        found = {}
+        for name, watch in self._watches.items():
+            zero_s = self.zero_s + self._offsets_s[name]
+            rows = [*watch.samples(), *self._extra[name]]
+            found[name] = sorted(samples_of(rows, Sample, zero_s), key=lambda one: one.t_s)
+        return found
+
+    def labelled(self) -> list[Sample]:
+        """All samples in order of time; a part of another host than the service's has its host
+        behind its name."""
+        found = [
+            sample
+            if name == self._service_host
+            else msgspec.structs.replace(sample, part=f"{sample.part}@{name}")
+            for name, samples in self.samples().items()
+            for sample in samples
+        ]
+        return sorted(found, key=lambda one: one.t_s)
+
+    def service_cores(self) -> list[CoreSample]:
+        """The cores of the service's machine."""
+        watch = self._watches[self._service_host]
+        zero_s = self.zero_s + self._offsets_s[self._service_host]
+        return samples_of(watch.cores(), CoreSample, zero_s)
+
+    def others(self) -> list[OtherSample]:
+        """Processes of no part on the service's machine."""
+        watch = self._watches[self._service_host]
+        zero_s = self.zero_s + self._offsets_s[self._service_host]
+        return samples_of(watch.others(), OtherSample, zero_s)

@@ -1,0 +1,169 @@
+"""A checkout of its own for the end-to-end tests, with services that fail in chosen ways."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+_COPIED = ("bakeoff", "reports", "stub_payment", "protos", "locustfiles", "experiments")
+_MANIFEST = """
+name = "{name}"
+title = "A fake: {name}"
+[build]
+command = ["python3", "-c", "pass"]
+artifact = "billing.py"
+toolchain = ["python3", "--version"]
+[run]
+command = ["./billing.py"]
+[run.environment]
+FAKE_FAULT = "{fault}"
+PYTHONPATH = "{root}"
+"""
+# The smallest comparison that goes through every phase.
+TINY = """
+services = ["steady", "same"]
+rounds = 2
+seed = 7
+rate_rps = 40
+warm_up_s = 0.5
+fixed_s = 5.5
+fixed_requests = 0
+fixed_maximum_s = 5.5
+closed_s = 1
+pilot_s = 1
+connections_open = 16
+connections_closed = 4
+database_max_connections = 4
+"""
+FAULTS = {
+    "steady": "",
+    "same": "",
+    "asks-more": "extra-query",
+    "wrong": "wrong-body",
+    "unready": "never-ready",
+    "stillborn": "dies-at-start",
+    # After the checks of each round and the warm-up, in the fixed-rate phase.
+    "mortal": "dies:120",
+    "stubborn": "ignores-term",
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    output: str
+
+
+@dataclass
+class Checkout:
+    """A copy of the project with fake services, and a way to run its command line."""
+
+    path: Path
+    results: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a run: this interpreter's, and nothing of the test run's own."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("BAKEOFF_")}
+        return {**kept, "PYTHONPATH": str(self.path), **more}
+
+    def argv(self, *words: str) -> list[str]:
+        """The command line of `bakeoff WORDS`."""
+        return [sys.executable, "-m", "bakeoff.cli", *words]
+
+    def tiny(self, *words: str) -> list[str]:
+        """The command line of the smallest comparison."""
+        experiment = str(self.path / "experiments" / "tiny.toml")
+        return self.argv(
+            "compare", "--experiment", experiment, "--results", str(self.results), *words
+        )
+
+    def run(self, argv: Sequence[str], deadline_s: float = 240, **environment: str) -> Finished:
+        """Runs a command to its end."""
+        done = subprocess.run(
+            argv,
+            cwd=self.path,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=deadline_s,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout)
+
+    def start(self, argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """Starts a command in a process group of its own, with its output in `log`."""
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                argv,
+                cwd=self.path,
+                env=self.environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that a run of this checkout has left: those with a run's mark that were
+        started from it."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environ = process.environ()
+                if "BAKEOFF_RUN_ID" in environ and str(self.path) in str(environ):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    """A fresh copy, and proof that nothing of it is left running."""
+    # Readable for the user that Postgres runs as when the tests run as root.
+    tmp_path.chmod(0o755)
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in _COPIED:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "services" / "db", copy / "services" / "db")
+    for name, fault in FAULTS.items():
+        folder = copy / "services" / name
+        folder.mkdir()
+        script = folder / "billing.py"
+        script.write_text(
+            f"#!{sys.executable}\n" + (ROOT / "tests" / "fakes" / "billing.py").read_text()
+        )
+        script.chmod(0o755)
+        (folder / "service.toml").write_text(_MANIFEST.format(name=name, fault=fault, root=copy))
+    (copy / "experiments" / "tiny.toml").write_text(TINY)
+    made = Checkout(copy, tmp_path / "results")
+    yield made
+    left = made.processes()
+    for process in left:
+        process.kill()
+    assert not left, f"left running: {[process.cmdline() for process in left]}"
+
+
+def wait_until(done: Callable[[], bool], deadline_s: float, what: str) -> None:
+    """Polls until `done`; fails with `what` when the deadline passes."""
+    end = time.monotonic() + deadline_s
+    while not done():
+        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.05)
+
+
+def interrupt(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGINT) -> None:
+    """Sends a signal to a process, not to its group."""
+    os.kill(process.pid, number)
