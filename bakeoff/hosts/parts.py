@@ -4,7 +4,8 @@ CPU time is each living process's own CPU clock, to the nanosecond and with its 
 plus what its ended children left it, which /proc shows in ticks of 10 ms, plus what the far end
 itself has reaped. A process that ends moves from the first sum to one of the others, so nothing
 is counted twice and a Postgres backend that ends is not lost. The move is not seen atomically:
-parents are read first, so that a sum can only come out short, and it never goes back.
+parents are read first, so that a sum can only come out short, and it never goes back. What is
+orphaned before it was found belongs to no part.
 
 Memory is resident memory in which pages of files and shared memory count once for a part, with
 the process that has most of them: a plain sum would count Postgres's shared buffers once for
@@ -102,8 +103,9 @@ class _Process:
         """Closes its files; returns run-queue time in ns and switches of its whole life."""
         for thread in list(self._threads):
             self._forget(thread)
-        for descriptor in filter(None, (self._stat, self._statm, self._status)):
-            os.close(descriptor)
+        for descriptor in (self._stat, self._statm, self._status):
+            if descriptor is not None:
+                os.close(descriptor)
         return self._ended
 
     def _find_threads(self) -> None:
