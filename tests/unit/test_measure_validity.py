@@ -366,3 +366,14 @@ def test_a_dead_part_voids_the_round() -> None:
     figures = round_figures({"fixed": measured()}, [finding], shared=False)
     assert finding.rule == PART_DIED
     assert all(f.voided_by == [PART_DIED] for f in figures.values() if f.value is not None)
+
+
+@pytest.mark.parametrize("stolen", [LARGE.service_cores, LARGE.rig_cores])
+def test_steal_counts_where_it_happens(stolen: frozenset[int]) -> None:
+    """Half of the cores lose 12 %: 6 % of the machine, and yet too much for who runs there."""
+    used = [
+        CoreUse(core=n, busy=0.05, idle=0.82 if n in stolen else 0.94, steal=steal, irq=0.01)
+        for n in range(8)
+        for steal in [0.12 if n in stolen else 0.0]
+    ]
+    assert found_in(measured(cores=used))[STEAL].effect == "voids"
