@@ -1,0 +1,51 @@
+"""Tokens, and the file in which the load finds them."""
+
+import json
+import time
+import uuid
+from pathlib import Path
+
+import jwt
+import pytest
+
+from bakeoff.rig.tokens import Credentials, mint_tokens, write_tokens_file
+
+
+def test_a_token_says_what_the_services_check() -> None:
+    credentials = Credentials.fresh()
+    accounts = [str(uuid.uuid4()) for _ in range(3)]
+    tokens = mint_tokens(credentials, accounts)
+    assert list(tokens) == accounts
+    for account, token in tokens.items():
+        claims = jwt.decode(
+            token,
+            credentials.secret,
+            algorithms=["HS256"],
+            issuer=credentials.issuer,
+            audience=credentials.audience,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+        assert claims["sub"] == account
+        assert claims["exp"] > time.time() + 3600
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(tokens[accounts[0]], Credentials.fresh().secret, algorithms=["HS256"])
+
+
+def test_a_secret_is_random_long_and_not_shown() -> None:
+    one, other = Credentials.fresh(), Credentials.fresh()
+    assert one.secret != other.secret
+    assert len(one.secret) >= 32
+    assert one.secret not in repr(one)
+    assert Credentials.fresh("x" * 40).secret == "x" * 40
+
+
+def test_the_file_is_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    invoices = {f"account-{n}": [str(uuid.uuid4()) for _ in range(6000)] for n in range(20)}
+    tokens = dict.fromkeys(invoices, "token")
+    write_tokens_file(path, tokens, invoices)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_bytes()) == {"tokens": tokens, "invoices": invoices}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["tokens.json"]
