@@ -147,7 +147,7 @@ def _measure(
         settings = replace(settings, database_url=options.database_url)
         ledger.builds = builds
         ledger.cores = settings.cores.usable
-        ledger.environment = describe(settings.hosts)
+        ledger.environment = describe(settings.hosts, settings.cores)
         with ExitStack() as rig_stack:
             rig = _up(rig_stack, settings)
             runner = RoundRunner(rig, experiment, progress)

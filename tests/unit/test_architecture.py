@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "measure": set(),
     "verify": set(),
     "nullserver": set(),
-    "environment": {"hosts"},
+    "environment": {"hosts", "rig"},
     "rig": {"hosts", "protos"},
     "build": {"hosts", "toolchains"},
     "store": {"measure"},
