@@ -1,5 +1,7 @@
 """Wrong input ends with a clear message and the right exit code, and starts nothing."""
 
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,7 @@ def test_a_missing_toolchain_is_named_with_the_way_to_get_it(
     # A PATH with a Python and nothing else.
     bare = tmp_path / "bin"
     bare.mkdir()
-    (bare / "python3").symlink_to("/usr/bin/env")
+    (bare / "python3").symlink_to(sys.executable)
     done = checkout.run(
         checkout.tiny("--services", f"steady,{service}"),
         PATH=str(bare),
@@ -72,8 +74,6 @@ def test_a_missing_toolchain_is_named_with_the_way_to_get_it(
 
 
 def test_a_taken_port_is_named(checkout: Checkout) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
