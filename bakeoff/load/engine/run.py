@@ -85,13 +85,13 @@ class Run:
         gc.freeze()
 
     def go(self, order: wire.Go) -> None:
-        """Starts at the instant of the order."""
+        """Starts at the instant of the order. In-flight requests end by their timeout, so after
+        the last arrival nothing else needs a limit."""
         part = Part(order.index, order.count)
         self._seed = order.seed
         self._start_ns = order.start_ns
         if order.duration_s:
             self._end_ns = order.start_ns + int(order.duration_s * NS)
-            self._limit_ns = self._end_ns + self._timeout_ns
         if order.rate_rps is None:
             pause_s = self._pause_of()
             self._pacer = ClosedPacer(self._begin, pause_s, order.seed, part, order.start_ns)
@@ -105,7 +105,9 @@ class Run:
         self._loop.call_later(_SWEEP_S, self._sweep)
         self._loop.call_later(_FLUSH_S, self._flush)
         if order.duration_s:
-            self._loop.call_later((self._end_ns - monotonic_ns()) / NS, self._ended)
+            end_s = (self._end_ns - monotonic_ns()) / NS
+            patience_s = 0.0 if order.rate_rps is None else self._order.timeout_s
+            self._loop.call_later(end_s + patience_s, self._stop_pacer)
 
     def finish(self, limit_s: float) -> None:
         """Ends the schedule now, if it is not over, and waits at most `limit_s` for the rest."""
@@ -115,7 +117,7 @@ class Run:
             return
         if now < self._end_ns:
             self._end_ns = max(now, self._start_ns)
-        self._pacer.stop()
+        self._stop_pacer()
         self._limit_ns = min(self._limit_ns, now + int(limit_s * NS))
 
     def close(self) -> None:
@@ -127,10 +129,11 @@ class Run:
             lane.close()
         gc.unfreeze()
 
-    def _ended(self) -> None:
-        # An open model's arrivals that still wait for a connection are due: they are sent.
-        if isinstance(self._pacer, ClosedPacer):
-            self._pacer.stop()
+    def _stop_pacer(self) -> None:
+        # After the end of the schedule, arrivals that are due and still wait for a connection are
+        # sent as long as one would wait for an answer.
+        assert self._pacer is not None
+        self._pacer.stop()
 
     def _begin(self, lane: Lane, number: int, draw: float, due_ns: int, waited: bool) -> None:
         which = self._choose(number) if len(self._tasks) > 1 else 0
