@@ -4,13 +4,13 @@ import asyncio
 import gc
 import math
 from argparse import Namespace
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
 from typing import Any
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
-from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.lane import Lane, TaskFunction
 from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
 from bakeoff.load.engine.target import parse_target
@@ -25,8 +25,6 @@ _OPEN_DEADLINE_S = 10.0
 _GARBAGE = 20_000
 # The golden ratio's fraction: its multiples fill [0, 1) evenly.
 _GOLDEN = (math.sqrt(5) - 1) / 2
-
-TaskFunction = Callable[[OpenModelUser], Coroutine[Any, Any, Any]]
 
 
 class Run:
@@ -45,29 +43,24 @@ class Run:
         self._books = Books()
         self._timeout_ns = int(order.timeout_s * NS)
         target = parse_target(order.host)
-        self._tasks = [_task_of(classes, entry) for entry in order.entries]
         self._shares = _shares(order.entries)
         # Lanes are handed to the pacer when there is one.
         self._pacer: Pacer | None = None
         self._lanes = [Lane(target, self._books, self) for _ in range(order.connections)]
-        self._users = self._make_users(classes, order.entries)
+        self._give_tasks(classes)
         self._seed = 0
         self._start_ns = 0
         self._end_ns = NEVER_NS
         self._limit_ns = NEVER_NS
         self._over = False
 
-    # The pacer that the lanes know.
+    # The pacer that the lanes know before the run starts.
 
     def free(self, lane: Lane) -> None:
-        """A lane can take an arrival."""
-        if self._pacer is not None:
-            self._pacer.free(lane)
+        """A lane can take an arrival: it will be asked for when the run starts."""
 
     def withdraw(self, lane: Lane) -> None:
-        """A lane cannot."""
-        if self._pacer is not None:
-            self._pacer.withdraw(lane)
+        """A lane cannot: it will say when it can."""
 
     # The run.
 
@@ -93,15 +86,16 @@ class Run:
         if order.duration_s:
             self._end_ns = order.start_ns + int(order.duration_s * NS)
         if order.rate_rps is None:
-            pause_s = self._pause_of()
-            self._pacer = ClosedPacer(self._begin, pause_s, order.seed, part, order.start_ns)
+            self._pacer = ClosedPacer(self._pause_of(), order.seed, part, order.start_ns)
         else:
             arrivals: Arrivals = "constant" if order.arrivals == "constant" else "poisson"
             schedule = Schedule(order.rate_rps, arrivals, order.seed, order.duration_s)
-            self._pacer = OpenPacer(self._begin, schedule, part, order.start_ns)
-        for lane in self._lanes:
-            self._pacer.free(lane)
+            self._pacer = OpenPacer(schedule, part, order.start_ns)
         self._pacer.start()
+        for lane in self._lanes:
+            lane.pacer = self._pacer
+            if lane.ready:
+                self._pacer.free(lane)
         self._loop.call_later(_SWEEP_S, self._sweep)
         self._loop.call_later(_FLUSH_S, self._flush)
         if order.duration_s:
@@ -134,13 +128,6 @@ class Run:
         # sent as long as one would wait for an answer.
         assert self._pacer is not None
         self._pacer.stop()
-
-    def _begin(self, lane: Lane, number: int, draw: float, due_ns: int, waited: bool) -> None:
-        which = self._choose(number) if len(self._tasks) > 1 else 0
-        user = self._users[lane][which]
-        user.arrival = number
-        user.draw = draw
-        lane.begin(self._tasks[which](user), due_ns, waited)
 
     def _choose(self, number: int) -> int:
         point = (number * _GOLDEN + self._seed * _GOLDEN * _GOLDEN) % 1.0
@@ -201,28 +188,26 @@ class Run:
             final=final,
         )
 
-    def _make_users(
-        self, classes: Mapping[str, type[OpenModelUser]], entries: Sequence[wire.TaskEntry]
-    ) -> dict[Lane, list[OpenModelUser]]:
-        """For each lane the user of each task; one user a class and lane."""
-        environment = Namespace(
-            host=self._order.host, parsed_options=Namespace(**self._order.options)
-        )
-        users = {}
+    def _give_tasks(self, classes: Mapping[str, type[OpenModelUser]]) -> None:
+        """Gives each lane a user of each class, with its tasks."""
+        order = self._order
+        environment = Namespace(host=order.host, parsed_options=Namespace(**order.options))
+        functions = [_task_of(classes, entry) for entry in order.entries]
         for lane in self._lanes:
-            of_class = {
-                name: classes[name](environment) for name in {entry.user_class for entry in entries}
-            }
-            for user in of_class.values():
+            users: dict[str, OpenModelUser] = {}
+            for entry, function in zip(order.entries, functions, strict=True):
+                if entry.user_class not in users:
+                    users[entry.user_class] = classes[entry.user_class](environment)
+                user = users[entry.user_class]
                 user.client = lane.client
-            users[lane] = [of_class[entry.user_class] for entry in entries]
-        return users
+                lane.tasks.append((user, function))
+            lane.choose = self._choose if len(functions) > 1 else None
 
-    def _pause_of(self) -> Callable[[Lane], float]:
-        """The wait_time of a user between its tasks, as in Locust; without one: none."""
-        if all(not user.has_wait_time() for users in self._users.values() for user in users):
-            return lambda lane: 0.0
-        return lambda lane: float(self._users[lane][0].wait_time())
+    def _pause_of(self) -> Callable[[Lane], float] | None:
+        """The wait_time of a user between its tasks, as in Locust; without one: None."""
+        if not any(user.has_wait_time() for user, _ in self._lanes[0].tasks):
+            return None
+        return lambda lane: float(lane.tasks[0][0].wait_time())
 
 
 def _task_of(classes: Mapping[str, type[OpenModelUser]], entry: wire.TaskEntry) -> TaskFunction:
