@@ -231,6 +231,11 @@ class Lane:
         """A request may be sent."""
         return self._connection.ready
 
+    @property
+    def silent(self) -> bool:
+        """An arrival is under way that has sent nothing yet."""
+        return self.occupied and self._fresh
+
     def tag(self, method: str, name: str) -> int:
         """The number under which requests of this name are counted."""
         return self._books.tag(method, name)

@@ -173,6 +173,7 @@ class Run:
         # Counting the schedule takes a while, so it is done once, at the end.
         due = pacer.due(until_ns) if final else pacer.begun
         not_begun = due - pacer.begun
+        silent = books.empty + sum(lane.silent for lane in self._lanes)
         return wire.Batch(
             run=self.name,
             samples=books.drain_samples(),
@@ -181,7 +182,7 @@ class Run:
             task_errors=books.drain_task_errors(),
             scheduled=due + books.followed,
             sent=books.sent,
-            never_sent=not_begun + books.empty,
+            never_sent=not_begun + silent,
             waited=pacer.waited + not_begun,
             reconnects=books.reconnects,
             elapsed_ns=max(0, until_ns - self._start_ns),
