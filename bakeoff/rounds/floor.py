@@ -15,7 +15,6 @@ from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
 from bakeoff.rig.swarm import PhasePlan
 
-_DURATION_S = 4.0
 _START_DEADLINE_S = 20.0
 _PERCENTILES = (50.0, 99.0)
 
@@ -34,7 +33,7 @@ def measure_floor(
         log=str(rig.folder / "nullserver.log"),
         cpus=rig.cores.service,
     )
-    progress.phase("floor", "null server", _DURATION_S)
+    progress.phase("floor", "null server", experiment.floor_s)
     with host.start(spec) as process:
         port = json.loads(process.wait_for_line('"port"', _START_DEADLINE_S))["port"]
         address = "127.0.0.1" if experiment.placement.service == LOCAL else experiment.bind_address
@@ -43,7 +42,7 @@ def measure_floor(
                 target=f"http://{address}:{port}",
                 rate_rps=rate_rps,
                 arrivals=experiment.arrivals,
-                duration_s=_DURATION_S,
+                duration_s=experiment.floor_s,
                 connections=experiment.connections_open,
                 seed=experiment.seed,
                 request_timeout_s=experiment.request_timeout_s,
