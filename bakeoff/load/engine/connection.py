@@ -72,9 +72,9 @@ class Connection(asyncio.Protocol):
         if self._descriptor >= 0:
             try:
                 written = os_write(self._descriptor, request)
-            except OSError:  # noqa: SIM105 - a context manager costs as much as the rest
+            except OSError:
                 # The transport finds out what is wrong, and says so to `connection_lost`.
-                pass
+                written = 0
         if written < len(request):
             assert self._transport is not None
             self._transport.write(request[written:])
