@@ -14,10 +14,10 @@ import msgspec
 from bakeoff.errors import UsageError
 from bakeoff.experiment import LOCAL, ROOT
 from bakeoff.hosts.host import Host, Watch
+from bakeoff.measure.generator import LATE_FLOOR_MS, LATE_SHARE
 from bakeoff.measure.histograms import percentiles_ms
 from bakeoff.measure.phase import decode_measurement, merged_latency, merged_lateness
 from bakeoff.measure.records import PhaseMeasurement
-from bakeoff.measure.generator import LATE_FLOOR_MS, LATE_SHARE
 from bakeoff.progress import Progress
 from bakeoff.rig.swarm import PhasePlan, Swarm, SwarmSettings
 from bakeoff.signals import interruptible

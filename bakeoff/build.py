@@ -26,6 +26,12 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     build_s: float
 
 
+def require_toolchain(manifest: ServiceManifest) -> None:
+    """MissingToolError, with the line that installs it, where the build could not even begin."""
+    if manifest.build is not None:
+        toolchains.find(manifest.build.command[0])
+
+
 def build(
     manifest: ServiceManifest, host: Host, log_folder: Path, allow_debug: bool
 ) -> BuildRecord:

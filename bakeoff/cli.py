@@ -98,7 +98,8 @@ def _experiment(
         services=services.split(",") if services else None,
         rate_rps=rate,
         pin=False if no_pin else None,
-        **{key: value or None for key, value in flags.items()},
+        # A flag that was not given is left to the file.
+        **{key: None if value is False else value for key, value in flags.items()},
     )
 
 

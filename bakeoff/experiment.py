@@ -79,6 +79,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fixed_maximum_s: Seconds = 25
     closed_s: Seconds = 5
     pilot_s: Seconds = 4
+    # Against the null server, before the first block.
+    floor_s: Seconds = 4
     # None: half of the lower pilot throughput.
     rate_rps: Rate | None = None
     arrivals: Literal["poisson", "constant"] = "poisson"

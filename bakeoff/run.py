@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bakeoff.build import BuildRecord, build
+from bakeoff.build import BuildRecord, build, require_toolchain
 from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, InvalidRunError, PartDiedError
 from bakeoff.experiment import LOCAL, Experiment
@@ -120,8 +120,13 @@ def prepared(
         for name, settings in experiment.hosts.items():
             hosts[name] = stack.enter_context(Host(name, settings.command, run_id=run_id))
         service_host = hosts[experiment.placement.service]
+        for manifest in manifests.values():
+            # Before the first build, which may take minutes.
+            require_toolchain(manifest)
         builds = {}
         for name, manifest in manifests.items():
+            if manifest.build is None:
+                continue
             progress.note(f"building {name}: {manifest.title}")
             builds[name] = build(manifest, service_host, folder, experiment.allow_debug)
         cores = plan_cores(service_host.facts().affinity, experiment.service_cores, experiment.pin)
@@ -141,7 +146,7 @@ def _measure(
     progress: Progress,
 ) -> None:
     experiment = ledger.experiment
-    scratch = ledger.folder.path / "rig"
+    scratch = ledger.folder.path.resolve() / "rig"
     scratch.mkdir()
     with prepared(experiment, manifests, scratch, progress) as (settings, builds):
         settings = replace(settings, database_url=options.database_url)

@@ -39,7 +39,8 @@ class EngineProcess:
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "LOCUST_SKIP_MONKEY_PATCH": "1"},
+                # Numpy's threads would only spin.
+                env={**os.environ, "LOCUST_SKIP_MONKEY_PATCH": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
         self._reader = gevent.spawn(self._read)
 

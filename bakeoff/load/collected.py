@@ -131,7 +131,8 @@ class Collected:
         if report.sequence == part.last_sequence:
             part.counts, part.recorded = report.counts, report.recorded
             part.elapsed_s = report.elapsed_s
-        part.final = part.final or report.final
+        # Who was taken for lost has no last report, even if it comes after all.
+        part.final = part.final or (report.final and not part.lost)
         for new in report.seconds:
             second = self._seconds.setdefault(new.second, _Second())
             second.answered += new.answered

@@ -171,9 +171,9 @@ class Collector:
         run.started_ns = time.monotonic_ns() + _LEAD_NS
         run.started_unix_s = time.time() + _LEAD_NS / 1e9
         if settings.duration_s:
-            self._end_deadline_s = (
-                run.started_ns / 1e9 + settings.duration_s + settings.timeout_s + _REPORT_LIMIT_S
-            )
+            # Arrivals that wait for a connection take up to a timeout, their answers another.
+            longest_s = settings.duration_s + 2 * settings.timeout_s
+            self._end_deadline_s = run.started_ns / 1e9 + longest_s + _REPORT_LIMIT_S
         else:
             self._end_deadline_s = float("inf")
         self._state = "running"

@@ -26,8 +26,7 @@ def on_init(environment: Any, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         # Locust builds this for each of its options when a test starts: 0.3 s in all.
         argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
-        recorder = Recorder(environment)
-        announce("worker", engine_pid=recorder.engine.pid)
+        announce("worker", engine_pid=_start_recorder(environment))
         return
     collector = Collector(environment)
     if environment.web_ui is not None:
@@ -36,8 +35,15 @@ def on_init(environment: Any, **_: Any) -> None:
     if isinstance(runner, MasterRunner):
         role, details["master_port"] = "master", runner.server.port
     else:
-        role, details["engine_pid"] = "local", Recorder(environment).engine.pid
+        role, details["engine_pid"] = "local", _start_recorder(environment)
     gevent.spawn(_announce_when_bound, environment, role, details)
+
+
+def _start_recorder(environment: Any) -> int:
+    """The engine's process id, once it is loaded."""
+    recorder = Recorder(environment)
+    recorder.engine.wait_until_loaded()
+    return recorder.engine.pid
 
 
 def _announce_when_bound(environment: Any, role: str, details: dict[str, Any]) -> None:

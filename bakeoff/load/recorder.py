@@ -52,7 +52,10 @@ class WorkerRun:
 
 
 class Recorder:
-    """Lives as long as the worker; one run after the other."""
+    """Lives as long as the worker; one run after the other.
+
+    It listens from the beginning, since a test may start while the engine still loads.
+    """
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
@@ -61,8 +64,6 @@ class Recorder:
         self.engine = EngineProcess(
             environment.parsed_locustfiles, self._hear, self._on_engine_death
         )
-        self.engine.wait_until_loaded()
-        environment.events.test_start.add_listener(self._on_test_start)
         environment.events.spawning_complete.add_listener(self._on_spawning_complete)
         environment.events.test_stopping.add_listener(self._on_test_stopping)
         environment.events.quitting.add_listener(self._on_quitting)
@@ -76,14 +77,11 @@ class Recorder:
 
     # Locust's events.
 
-    def _on_test_start(self, **_: Any) -> None:
-        name = getattr(self._environment.parsed_options, RUN_OPTION, "")
-        self._run = WorkerRun(name)
-
     def _on_spawning_complete(self, **_: Any) -> None:
+        name = getattr(self._environment.parsed_options, RUN_OPTION, "")
         run = self._run
-        if run is None:
-            return
+        if run is None or run.name != name:
+            run = self._run = WorkerRun(name)
         if run.prepared:
             logger.warning("The number of connections stays as it is until the next test.")
             return

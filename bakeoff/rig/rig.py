@@ -91,7 +91,7 @@ class Rig(AbstractContextManager["Rig"]):
                     locustfile=LOCUSTFILES / f"{experiment.workload}.py",
                     folder=self.folder,
                     master_host=self._host(placed.master),
-                    address=self._address(placed.master),
+                    address=self.address(placed.master),
                     worker_hosts=[self._host(name) for name in workers],
                     cpus=self.cores.rig,
                     web_port=web_port,
@@ -116,7 +116,7 @@ class Rig(AbstractContextManager["Rig"]):
                 worker_threads=experiment.worker_threads or self.cores.service_threads,
                 database_max_connections=experiment.database_max_connections,
                 payment_timeout_ms=experiment.payment_timeout_ms,
-                address=self._address(experiment.placement.service),
+                address=self.address(experiment.placement.service),
                 cpus=self.cores.service,
                 start_deadline_s=experiment.start_deadline_s,
             ),
@@ -141,6 +141,11 @@ class Rig(AbstractContextManager["Rig"]):
         add(LOCAL, "harness", [os.getpid()])
         return found
 
+    def address(self, name: str) -> str:
+        """The address that a part on this host binds and is reached at."""
+        experiment = self._experiment
+        return experiment.bind_address if name == LOCAL else experiment.hosts[name].address
+
     def check(self) -> None:
         """PartDiedError for any part but the service that is gone, HostError for a lost host."""
         self.postgres.check()
@@ -151,22 +156,17 @@ class Rig(AbstractContextManager["Rig"]):
         if self._settings.database_url is not None:
             return ExternalPostgres(self._settings.database_url)
         placed = self._experiment.placement.postgres
-        return Postgres(self._host(placed), self._address(placed), cpus=self.cores.rig)
+        return Postgres(self._host(placed), self.address(placed), cpus=self.cores.rig)
 
     def _new_stub(self) -> PaymentStub:
         placed = self._experiment.placement.stub
         return PaymentStub(
             self._host(placed),
             processes=self._experiment.stub_processes,
-            address=self._address(placed),
+            address=self.address(placed),
             ledger=str(self.folder / "ledger.sqlite") if placed == LOCAL else None,
             cpus=self.cores.rig,
         )
 
     def _host(self, name: str) -> Host:
         return self.hosts[name]
-
-    def _address(self, name: str) -> str:
-        """The address that a part on this host binds and is reached at."""
-        experiment = self._experiment
-        return experiment.bind_address if name == LOCAL else experiment.hosts[name].address

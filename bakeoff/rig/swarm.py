@@ -166,7 +166,7 @@ class Swarm(AbstractContextManager["Swarm"]):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.master = stack.enter_context(self._start_master())
-            ports = self._announcement(self.master, "master")
+            ports = self._master_ports()
             address = self._settings.address
             self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
             for index, host in enumerate(self._settings.worker_hosts):
@@ -259,6 +259,20 @@ class Swarm(AbstractContextManager["Swarm"]):
             log=str(settings.folder / f"{name}.log"),
             cpus=settings.cpus,
         )
+
+    def _master_ports(self) -> dict[str, Any]:
+        settings = self._settings
+        try:
+            return self._announcement(self.master, "master")
+        except StartError as error:
+            host, log = settings.master_host, self.master.spec.log
+            said = host.read(log, 0, host.file_size(log))
+            if settings.web_port and b"Address already in use" in said:
+                raise StartError(
+                    f"port {settings.web_port} of {settings.address} is taken, so Locust's page "
+                    "cannot be served there: choose another with --web-port, or 0 for a free one"
+                ) from error
+            raise
 
     def _announcement(self, process: HostProcess, role: str) -> dict[str, Any]:
         line = process.wait_for_line(f'"role":"{role}"', _START_DEADLINE_S)

@@ -6,7 +6,7 @@ What it shows is the instrument's own latency on this machine; no service can co
 import json
 from typing import Any
 
-from bakeoff.experiment import LOCAL, Experiment
+from bakeoff.experiment import Experiment
 from bakeoff.hosts.host import ProcessSpec
 from bakeoff.hosts.protocol import PYTHON
 from bakeoff.measure.histograms import percentiles_ms
@@ -15,7 +15,6 @@ from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
 from bakeoff.rig.swarm import PhasePlan
 
-_DURATION_S = 4.0
 _START_DEADLINE_S = 20.0
 _PERCENTILES = (50.0, 99.0)
 
@@ -26,24 +25,24 @@ def measure_floor(
     """p50 and p99 of latency and lateness in milliseconds at `rate_rps` against the null server,
     which stands on the service's cores."""
     host = rig.hosts[experiment.placement.service]
+    address = rig.address(experiment.placement.service)
     spec = ProcessSpec(
         name="null server",
-        argv=[PYTHON, "-m", "bakeoff.nullserver", "--mode", "at-once", "--port", "0"],
+        argv=[PYTHON, "-m", "bakeoff.nullserver", "--mode", "at-once", "--host", address],
         environment={},
         cwd=".",
         log=str(rig.folder / "nullserver.log"),
         cpus=rig.cores.service,
     )
-    progress.phase("floor", "null server", _DURATION_S)
+    progress.phase("floor", "null server", experiment.floor_s)
     with host.start(spec) as process:
         port = json.loads(process.wait_for_line('"port"', _START_DEADLINE_S))["port"]
-        address = "127.0.0.1" if experiment.placement.service == LOCAL else experiment.bind_address
         answer = rig.swarm.run(
             PhasePlan(
                 target=f"http://{address}:{port}",
                 rate_rps=rate_rps,
                 arrivals=experiment.arrivals,
-                duration_s=_DURATION_S,
+                duration_s=experiment.floor_s,
                 connections=experiment.connections_open,
                 seed=experiment.seed,
                 request_timeout_s=experiment.request_timeout_s,

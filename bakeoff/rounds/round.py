@@ -13,6 +13,7 @@ from bakeoff.measure.histogramlog import LoggedInterval, logged_intervals
 from bakeoff.measure.phase import decode_measurement
 from bakeoff.measure.records import Finding, PhaseMeasurement, RoundRecord
 from bakeoff.measure.samples import Sample, other_cores
+from bakeoff.measure.steadiness import steadiness_findings
 from bakeoff.measure.validity import RigFacts, other_process_findings, phase_findings
 from bakeoff.progress import Progress
 from bakeoff.rig.probe import StubProbe
@@ -171,6 +172,10 @@ class RoundRunner:
         running.measured[spec.name] = measured
         running.intervals += logged_intervals(spec.name, start_s, measurement.intervals)
         running.findings += phase_findings(measured, self._facts, where)
+        whole_seconds = measurement.intervals[: int(measurement.duration_s)]
+        running.findings += steadiness_findings(
+            whole_seconds, sampling.of_service(), start_s, spec.name, where
+        )
         others = other_cores(sampling.others(), start_s, measured.phase.end_s)
         running.findings += other_process_findings(others, spec.name, where)
 

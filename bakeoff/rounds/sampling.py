@@ -77,6 +77,11 @@ class Sampling(AbstractContextManager["Sampling"]):
             found[name] = sorted(samples_of(rows, Sample, zero_s), key=lambda one: one.t_s)
         return found
 
+    def of_service(self) -> list[Sample]:
+        """The samples of the service, in order of time."""
+        found = self.samples()[self._service_host]
+        return [sample for sample in found if sample.part == SERVICE]
+
     def labelled(self) -> list[Sample]:
         """All samples in order of time; a part of another host than the service's has its host
         behind its name."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -35,11 +35,12 @@ rounds = 2
 seed = 7
 rate_rps = 40
 warm_up_s = 0.5
-fixed_s = 5.5
+fixed_s = 2
 fixed_requests = 0
-fixed_maximum_s = 5.5
-closed_s = 1
-pilot_s = 1
+fixed_maximum_s = 2
+closed_s = 0.5
+pilot_s = 0.5
+floor_s = 0.5
 connections_open = 16
 connections_closed = 4
 database_max_connections = 4
@@ -52,7 +53,7 @@ FAULTS = {
     "unready": "never-ready",
     "stillborn": "dies-at-start",
     # After the checks of each round and the warm-up, in the fixed-rate phase.
-    "mortal": "dies:120",
+    "mortal": "dies:80",
     "stubborn": "ignores-term",
 }
 
@@ -71,6 +72,7 @@ class Checkout:
 
     path: Path
     results: Path
+    runs: set[str] = field(default_factory=set)
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a run: this interpreter's, and nothing of the test run's own."""
@@ -115,17 +117,24 @@ class Checkout:
             )
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that a run of this checkout has left: those with a run's mark that were
-        started from it."""
-        found = []
+        """Every process that carries the mark of a run of this checkout.
+
+        The far end of a host has this checkout in its environment beside the mark, what it
+        starts has the mark alone: a run that was seen once is known from then on.
+        """
+        marked: dict[psutil.Process, str] = {}
         for process in psutil.process_iter():
             try:
-                environ = process.environ()
-                if "BAKEOFF_RUN_ID" in environ and str(self.path) in str(environ):
-                    found.append(process)
+                environment = process.environ()
             except (psutil.Error, OSError):
                 continue
-        return found
+            run = environment.get("BAKEOFF_RUN_ID")
+            if run is None:
+                continue
+            marked[process] = run
+            if environment.get("PYTHONPATH") == str(self.path):
+                self.runs.add(run)
+        return [process for process, run in marked.items() if run in self.runs]
 
 
 @pytest.fixture
@@ -151,9 +160,10 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     made = Checkout(copy, tmp_path / "results")
     yield made
     left = made.processes()
+    names = [process.name() for process in left]
     for process in left:
         process.kill()
-    assert not left, f"left running: {[process.cmdline() for process in left]}"
+    assert not left, f"left running: {names}"
 
 
 def wait_until(done: Callable[[], bool], deadline_s: float, what: str) -> None:

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from bakeoff.load.engine.lane import Lane
 
@@ -43,15 +45,13 @@ def encode_headers(headers: Mapping[str, str]) -> EncodedHeaders:
 NO_HEADERS = EncodedHeaders()
 
 
-class Response:
+class Response(msgspec.Struct, gc=False, eq=False):
     """A whole answer. Headers are parsed when somebody looks."""
 
-    __slots__ = ("_received", "body", "status")
-
-    def __init__(self, status: int, body: bytes, received: list[bytes]) -> None:
-        self.status = status
-        self.body = body
-        self._received = received
+    status: int
+    body: bytes
+    # All of it, as it came.
+    received: list[bytes]
 
     def json(self) -> Any:
         """The body as JSON; ValueError where it is none."""
@@ -60,7 +60,7 @@ class Response:
     @property
     def headers(self) -> dict[str, str]:
         """Headers by lower-case name; of a repeated one the last."""
-        head = b"".join(self._received).partition(b"\r\n\r\n")[0].decode("latin-1")
+        head = b"".join(self.received).partition(b"\r\n\r\n")[0].decode("latin-1")
         pairs = (line.partition(":") for line in head.split("\r\n")[1:])
         return {name.lower(): value.strip() for name, _, value in pairs}
 
@@ -91,9 +91,9 @@ class Client:
         self._lane = lane
         self.turn = Turn(lane)
         self._prefix = prefix.encode("ascii")
-        host = encode_headers({"Host": authority})
-        self._get_tail = b" HTTP/1.1\r\n" + host
-        self._host = host
+        self._host = encode_headers({"Host": authority})
+        self._get_head = b"GET " + self._prefix
+        self._get_tail = b" HTTP/1.1\r\n" + self._host
         # Tags of GET requests by name: the usual case without building a key.
         self._get_tags: dict[str, int] = {}
 
@@ -114,12 +114,13 @@ class Client:
         lane = self._lane
         if headers.__class__ is not EncodedHeaders:
             headers = encode_headers(headers)  # type: ignore[arg-type]
-        name = name or path
-        tag = self._get_tags.get(name)
+        tag = self._get_tags.get(name or path)
         if tag is None:
-            tag = self._get_tags[name] = lane.tag("GET", name)
-        data = b"".join((b"GET ", self._prefix, _checked(path), self._get_tail, headers, b"\r\n"))
-        if lane.free_for_hand:
+            tag = self._get_tags[name or path] = lane.tag("GET", name or path)
+        if " " in path or not path.isprintable():
+            raise _bad_path(path)
+        data = b"".join((self._get_head, path.encode("ascii"), self._get_tail, headers, b"\r\n"))
+        if lane.by_hand:
             lane.send(data, tag, expect)
             return await self.turn
         return await lane.exchange(data, tag, expect)
@@ -138,19 +139,21 @@ class Client:
         """Any method, with `body`, or with `json` encoded; otherwise like `get`."""
         lane = self._lane
         encoded = headers if isinstance(headers, EncodedHeaders) else encode_headers(headers)
+        if " " in path or not path.isprintable():
+            raise _bad_path(path)
         extra = b""
         if json is not None:
             body = _compact(json)
             extra = b"Content-Type: application/json\r\n"
         data = b"".join(
             (
-                *(method.encode("ascii"), b" ", self._prefix, _checked(path), b" HTTP/1.1\r\n"),
-                *(self._host, encoded, extra),
+                *(method.encode("ascii"), b" ", self._prefix, path.encode("ascii")),
+                *(b" HTTP/1.1\r\n", self._host, encoded, extra),
                 *(b"Content-Length: ", str(len(body)).encode(), b"\r\n\r\n", body),
             )
         )
         tag = lane.tag(method, name or path)
-        if lane.free_for_hand:
+        if lane.by_hand:
             lane.send(data, tag, expect)
             return await self.turn
         return await lane.exchange(data, tag, expect)
@@ -181,7 +184,5 @@ def _compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _checked(path: str) -> bytes:
-    if " " in path or not path.isprintable() or not path.startswith("/"):
-        raise ValueError(f"the path {path!r} must start with / and hold no space or control")
-    return path.encode("ascii")
+def _bad_path(path: str) -> ValueError:
+    return ValueError(f"the path {path!r} must hold no space or control character")

@@ -17,17 +17,20 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from time import monotonic_ns
 from typing import Any, Protocol
+from zlib import adler32, crc32
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
-from bakeoff.load.engine.client import Client, RequestFailed, Response, body_hash
+from bakeoff.load.engine.client import Client, RequestFailed, Response
 from bakeoff.load.engine.connection import Connection
 from bakeoff.load.engine.target import Target
+from bakeoff.load.user import OpenModelUser
 
 _RETRY_S = 0.05
 _RETRY_MAXIMUM_S = 1.0
 
 TaskCoroutine = Coroutine[Any, Any, Any]
+TaskFunction = Callable[[OpenModelUser], TaskCoroutine]
 
 
 class Pacer(Protocol):
@@ -48,9 +51,14 @@ class Lane:
         self._target = target
         self._books = books
         self._samples = books.samples
-        self._pacer = pacer
+        self.pacer = pacer
         self.client = Client(self, target.authority, target.prefix)
+        self._turn = self.client.turn
+        # The user of each task, and how to choose one by the number of the arrival.
+        self.tasks: list[tuple[OpenModelUser, TaskFunction]] = []
+        self.choose: Callable[[int], int] | None = None
         self._context = copy_context()
+        self._run_in_context = self._context.run
         self._handover: asyncio.Future[Any]
         self._task: asyncio.Task[None]
         self._arm()
@@ -60,15 +68,15 @@ class Lane:
         self._connection = Connection(self)
         self._closed = False
         self._reopening: asyncio.Task[None] | None = None
-        # Driven by hand at this moment.
-        self._by_hand = False
-        # The task that waits for the answer, and those that wait for their turn.
+        # The task is driven by hand at this moment, and may send at once.
+        self.by_hand = False
+        # The real Task that waits for the answer, and those that wait for their turn.
         self._answer: asyncio.Future[Response] | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
-        # The arrival: 0 once its first request is sent, or in the closed model.
+        # The arrival, until its first request is sent; 0 in the closed model.
         self._intended_ns = 0
+        self._fresh = False
         self._mark = 0
-        self._requests = 0
         # The request under way: 0 without one.
         self.sent_ns = 0
         self._due_ns = 0
@@ -99,7 +107,7 @@ class Lane:
         if self._closed:
             return
         if not self.occupied:
-            self._pacer.withdraw(self)
+            self.pacer.withdraw(self)
         if self._reopening is None:
             self._reopening = self._loop.create_task(self._reopen())
 
@@ -123,17 +131,24 @@ class Lane:
 
     def _reopened(self) -> None:
         if not self.occupied and self._connection.ready and not self._closed:
-            self._pacer.free(self)
+            self.pacer.free(self)
 
     # An arrival.
 
-    def begin(self, coroutine: TaskCoroutine, intended_ns: int, waited: bool) -> None:
-        """Starts a task that is due at `intended_ns` (0: when it sends its first request)."""
+    def begin(self, number: int, draw: float, intended_ns: int, mark: int) -> None:
+        """Starts the arrival `number`, due at `intended_ns` (0: when it sends a request).
+
+        `mark` is TAG_WAITED where it had found no free lane, else 0.
+        """
+        which = 0 if self.choose is None else self.choose(number)
+        user, function = self.tasks[which]
+        user.arrival = number
+        user.draw = draw
         self.occupied = True
-        self._coroutine = coroutine
+        self._coroutine = coroutine = function(user)
         self._intended_ns = intended_ns
-        self._mark = wire.TAG_WAITED if waited else 0
-        self._requests = 0
+        self._mark = mark
+        self._fresh = True
         if not self._step(coroutine.send, None):
             # Over without waiting for anything: not from here, or a backlog would recurse.
             self._loop.call_soon(self._free)
@@ -142,9 +157,9 @@ class Lane:
         """Drives the coroutine to its next wait by hand; False where it is over."""
         task, loop = self._task, self._loop
         _enter_task(loop, task)
-        self._by_hand = True
+        self.by_hand = self._connection.ready and not self._waiting
         try:
-            yielded = self._context.run(resume, value)
+            yielded = self._run_in_context(resume, value)
         except (StopIteration, RequestFailed):
             self._coroutine = None
             return False
@@ -153,9 +168,9 @@ class Lane:
             self._coroutine = None
             return False
         finally:
-            self._by_hand = False
+            self.by_hand = False
             _leave_task(loop, task)
-        if yielded is not self.client.turn and not self._handover.done():
+        if yielded is not self._turn and not self._handover.done():
             self._handover.set_result(yielded)
         return True
 
@@ -163,14 +178,14 @@ class Lane:
         if self._closed:
             return
         self.occupied = False
-        if self._requests == 0:
+        if self._fresh:
             self._books.empty += 1
         if self.sent_ns:
             # A request that the task started and did not wait for.
             self._fail(monotonic_ns(), "abandoned by its task")
             self._connection.abort()
         elif self._connection.ready:
-            self._pacer.free(self)
+            self.pacer.free(self)
 
     # The task as a real Task.
 
@@ -191,10 +206,9 @@ class Lane:
                 if asyncio.isfuture(waited_for):
                     waited_for.cancel()
         coroutine = self._coroutine
-        if coroutine is None or self._closed:
-            if self._closed:
-                raise asyncio.CancelledError
-        else:
+        if self._closed:
+            raise asyncio.CancelledError
+        if coroutine is not None:
             try:
                 await _carry_on(coroutine, yielded, error)
             except RequestFailed:
@@ -213,9 +227,14 @@ class Lane:
     # Requests.
 
     @property
-    def free_for_hand(self) -> bool:
-        """The task is driven by hand and its request can go out at once."""
-        return self._by_hand and self._connection.ready and not self._waiting
+    def ready(self) -> bool:
+        """A request may be sent."""
+        return self._connection.ready
+
+    @property
+    def silent(self) -> bool:
+        """An arrival is under way that has sent nothing yet."""
+        return self.occupied and self._fresh
 
     def tag(self, method: str, name: str) -> int:
         """The number under which requests of this name are counted."""
@@ -223,18 +242,22 @@ class Lane:
 
     def send(self, data: bytes, tag: int, expect: int | None) -> None:
         """Sends a request on the free connection."""
-        books = self._books
+        self.by_hand = False
         self.sent_ns = now = monotonic_ns()
-        self._due_ns = self._intended_ns or now
-        self._intended_ns = 0
-        if self._requests:
-            books.followed += 1
-        self._requests += 1
+        books = self._books
         books.sent += 1
-        self._tag = tag * wire.TAG_NAMES + self._mark
-        self._mark = wire.TAG_FOLLOWED
+        if self._fresh:
+            self._fresh = False
+            self._due_ns = self._intended_ns or now
+            self._tag = tag * wire.TAG_NAMES + self._mark
+        else:
+            books.followed += 1
+            self._due_ns = now
+            self._tag = tag * wire.TAG_NAMES + wire.TAG_FOLLOWED
         self._expect = expect
-        self._connection.send(data)
+        connection = self._connection
+        connection.ready = False
+        connection.write(data)
 
     async def exchange(self, data: bytes, tag: int, expect: int | None) -> Response:
         """Sends a request from a real Task, when its turn comes, and waits for the answer."""
@@ -262,16 +285,22 @@ class Lane:
             done_ns,
             status if right else wire.UNEXPECTED + status,
             len(body),
-            body_hash(body),
+            # `client.body_hash`, spelled out.
+            crc32(body) | (adler32(body) & 0x7FFF_FFFF) << 32,
             self._tag,
         )
         self.sent_ns = 0
         response = Response(status, body, received)
-        if right:
+        coroutine = self._coroutine
+        if right and self._answer is None and coroutine is not None:
+            if not self._step(coroutine.send, response):
+                self._free()
+            elif self._waiting:
+                self._next_turn()
+        elif right:
             self._deliver(response, None)
         else:
-            failure = RequestFailed(f"unexpected status {status}", response)
-            self._deliver(None, failure)
+            self._deliver(None, RequestFailed(f"unexpected status {status}", response))
 
     def broken(self, done_ns: int, reason: str) -> None:
         """The connection: there will be no answer."""
@@ -293,24 +322,19 @@ class Lane:
             self._connection.abort()
 
     def _deliver(self, response: Response | None, failure: RequestFailed | None) -> None:
-        answer = self._answer
+        answer, self._answer = self._answer, None
+        coroutine = self._coroutine
         if answer is not None:
-            self._answer = None
             if not answer.done():
                 if failure is None:
                     answer.set_result(response)  # type: ignore[arg-type]
                 else:
                     answer.set_exception(failure)
             self._next_turn()
+        elif coroutine is None or failure is None:
             return
-        coroutine = self._coroutine
-        if coroutine is None:
-            return
-        resume = coroutine.send if failure is None else coroutine.throw
-        if not self._step(resume, response if failure is None else failure):
+        elif not self._step(coroutine.throw, failure):
             self._free()
-        elif self._waiting:
-            self._next_turn()
 
     def _next_turn(self) -> None:
         while self._waiting and self._connection.ready:

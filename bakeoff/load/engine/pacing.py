@@ -11,11 +11,9 @@ from time import monotonic_ns
 from typing import Protocol
 
 from bakeoff.load.engine.lane import Lane
-from bakeoff.load.engine.schedule import NEVER_NS, NS, Chunk, Part, Schedule, draw_chunks
+from bakeoff.load.engine.schedule import NEVER_NS, NS, Chunk, Part, Schedule, closed_chunks
+from bakeoff.load.wire import TAG_WAITED
 from bakeoff.timerfd import TimerFd
-
-# begin(lane, number, draw, intended_ns, waited) starts a task on a lane.
-Begin = Callable[[Lane, int, float, int, bool], None]
 
 
 class Pacer(Protocol):
@@ -38,51 +36,82 @@ class Pacer(Protocol):
         """A lane cannot any more, until it is free again."""
 
     def due(self, until_ns: int) -> int:
-        """How many arrivals were due before `until_ns`, counted from the start."""
+        """How many arrivals were due before `until_ns` (CLOCK_MONOTONIC)."""
 
     def next_due(self) -> int:
         """When the next arrival is due (NEVER_NS: none any more)."""
 
 
-class OpenPacer:
-    """Arrivals at their instants, whether or not the answers keep up."""
+class _Arrivals:
+    """Chunks as lists, which are quicker to read one by one; `due_ns` is that of the next."""
 
-    def __init__(self, begin: Begin, schedule: Schedule, part: Part, start_ns: int) -> None:
-        self.begun = 0
-        self.waited = 0
-        self._begin = begin
-        self._schedule = schedule
-        self._part = part
+    def __init__(self, chunks: Iterator[Chunk], start_ns: int) -> None:
+        self._chunks = chunks
         self._start_ns = start_ns
-        self._chunks: Iterator[Chunk] = schedule.chunks(part)
-        self._idle: list[Lane] = []
-        self._timer = TimerFd()
-        # The chunk that is under way, as lists, and the place in it.
         self._dues: list[int] = []
         self._numbers: list[int] = []
         self._draws: list[float] = []
         self._place = 0
-        self._due = 0
+        self.due_ns = 0
         self._refill()
+
+    def take(self) -> tuple[int, float]:
+        """The next arrival's number and draw."""
+        place = self._place
+        arrival = self._numbers[place], self._draws[place]
+        self._place = place = place + 1
+        if place < len(self._dues):
+            self.due_ns = self._dues[place]
+        else:
+            self._refill()
+        return arrival
+
+    def _refill(self) -> None:
+        for chunk in self._chunks:
+            if len(chunk.due_ns):
+                self._dues = (chunk.due_ns + self._start_ns).tolist()
+                self._numbers = chunk.numbers.tolist()
+                self._draws = chunk.draws.tolist()
+                self._place = 0
+                self.due_ns = self._dues[0]
+                return
+        self.due_ns = NEVER_NS
+
+
+class OpenPacer:
+    """Arrivals at their instants, whether or not the answers keep up."""
+
+    def __init__(self, schedule: Schedule, part: Part, start_ns: int) -> None:
+        self.begun = 0
+        self.waited = 0
+        self._schedule = schedule
+        self._part = part
+        self._start_ns = start_ns
+        self._arrivals = _Arrivals(schedule.chunks(part), start_ns)
+        self._idle: list[Lane] = []
+        self._timer = TimerFd()
+        self._stopped = False
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._timer.fileno(), self._tick)
-        if self._idle:
-            self._timer.arm(self._due)
+        self._rearm()
 
     def stop(self) -> None:
-        self._due = NEVER_NS
-        if self._timer.fileno() >= 0:
+        if not self._stopped:
+            self._stopped = True
             asyncio.get_running_loop().remove_reader(self._timer.fileno())
             self._timer.close()
 
     def free(self, lane: Lane) -> None:
-        idle = self._idle
-        if idle:
+        idle, arrivals = self._idle, self._arrivals
+        if idle or self._stopped:
             idle.append(lane)
-        elif self._due <= monotonic_ns():
+        elif arrivals.due_ns <= monotonic_ns():
+            due_ns = arrivals.due_ns
+            number, draw = arrivals.take()
+            self.begun += 1
             self.waited += 1
-            self._take(lane, True)
+            lane.begin(number, draw, due_ns, TAG_WAITED)
         else:
             idle.append(lane)
             self._rearm()
@@ -92,62 +121,39 @@ class OpenPacer:
             self._idle.remove(lane)
 
     def due(self, until_ns: int) -> int:
-        return self._schedule.count(self._part, until_ns)
+        return self._schedule.count(self._part, until_ns - self._start_ns)
 
     def next_due(self) -> int:
-        return self._due
+        return NEVER_NS if self._stopped else self._arrivals.due_ns
 
     def _tick(self) -> None:
-        idle = self._idle
-        now = monotonic_ns()
-        while idle and self._due <= now:
-            self._take(idle.pop(), False)
-            now = monotonic_ns()
+        idle, arrivals = self._idle, self._arrivals
+        while idle and arrivals.due_ns <= monotonic_ns():
+            due_ns = arrivals.due_ns
+            number, draw = arrivals.take()
+            self.begun += 1
+            idle.pop().begin(number, draw, due_ns, 0)
         self._rearm()
 
     def _rearm(self) -> None:
-        if self._timer.fileno() < 0:
-            return
-        if self._idle and self._due < NEVER_NS:
-            self._timer.arm(self._due)
+        due_ns = self._arrivals.due_ns
+        if self._idle and due_ns < NEVER_NS:
+            self._timer.arm(due_ns)
         else:
             self._timer.disarm()
-
-    def _take(self, lane: Lane, waited: bool) -> None:
-        place, due = self._place, self._due
-        number, draw = self._numbers[place], self._draws[place]
-        self._place = place = place + 1
-        if place < len(self._dues):
-            self._due = self._dues[place]
-        else:
-            self._refill()
-        self.begun += 1
-        self._begin(lane, number, draw, due, waited)
-
-    def _refill(self) -> None:
-        for chunk in self._chunks:
-            if len(chunk.due_ns):
-                self._dues = (chunk.due_ns + self._start_ns).tolist()
-                self._numbers = chunk.numbers.tolist()
-                self._draws = chunk.draws.tolist()
-                self._place = 0
-                self._due = self._dues[0]
-                return
-        self._due = NEVER_NS
 
 
 class ClosedPacer:
     """Each lane begins again as soon as it is free, until the end."""
 
     def __init__(
-        self, begin: Begin, pause_s: Callable[[Lane], float], seed: int, part: Part, start_ns: int
+        self, pause_s: Callable[[Lane], float] | None, seed: int, part: Part, start_ns: int
     ) -> None:
         self.begun = 0
         self.waited = 0
-        self._begin = begin
         self._pause_s = pause_s
         self._start_ns = start_ns
-        self._arrivals = _closed_arrivals(seed, part)
+        self._arrivals = _Arrivals(closed_chunks(seed, part), start_ns)
         self._idle: list[Lane] = []
         self._pausing: dict[Lane, asyncio.TimerHandle] = {}
         self._running = False
@@ -162,13 +168,13 @@ class ClosedPacer:
     def free(self, lane: Lane) -> None:
         if not self._running:
             self._idle.append(lane)
-            return
-        pause_s = self._pause_s(lane) if self.begun else 0.0
-        if pause_s > 0:
-            loop = asyncio.get_running_loop()
-            self._pausing[lane] = loop.call_later(pause_s, self._paused, lane)
+        elif self._pause_s is None:
+            number, draw = self._arrivals.take()
+            self.begun += 1
+            lane.begin(number, draw, 0, 0)
         else:
-            self._take(lane)
+            loop = asyncio.get_running_loop()
+            self._pausing[lane] = loop.call_later(self._pause_s(lane), self._paused, lane)
 
     def withdraw(self, lane: Lane) -> None:
         if lane in self._idle:
@@ -190,17 +196,10 @@ class ClosedPacer:
 
     def _paused(self, lane: Lane) -> None:
         del self._pausing[lane]
-        self._take(lane)
+        if self._running:
+            self._take(lane)
 
     def _take(self, lane: Lane) -> None:
-        if not self._running:
-            self._idle.append(lane)
-            return
-        number, draw = next(self._arrivals)
+        number, draw = self._arrivals.take()
         self.begun += 1
-        self._begin(lane, number, draw, 0, False)
-
-
-def _closed_arrivals(seed: int, part: Part) -> Iterator[tuple[int, float]]:
-    for numbers, draws in draw_chunks(seed, part):
-        yield from zip(numbers.tolist(), draws.tolist(), strict=True)
+        lane.begin(number, draw, 0, 0)

@@ -4,13 +4,13 @@ import asyncio
 import gc
 import math
 from argparse import Namespace
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
 from typing import Any
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
-from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.lane import Lane, TaskFunction
 from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
 from bakeoff.load.engine.target import parse_target
@@ -25,8 +25,6 @@ _OPEN_DEADLINE_S = 10.0
 _GARBAGE = 20_000
 # The golden ratio's fraction: its multiples fill [0, 1) evenly.
 _GOLDEN = (math.sqrt(5) - 1) / 2
-
-TaskFunction = Callable[[OpenModelUser], Coroutine[Any, Any, Any]]
 
 
 class Run:
@@ -45,29 +43,24 @@ class Run:
         self._books = Books()
         self._timeout_ns = int(order.timeout_s * NS)
         target = parse_target(order.host)
-        self._tasks = [_task_of(classes, entry) for entry in order.entries]
         self._shares = _shares(order.entries)
         # Lanes are handed to the pacer when there is one.
         self._pacer: Pacer | None = None
         self._lanes = [Lane(target, self._books, self) for _ in range(order.connections)]
-        self._users = self._make_users(classes, order.entries)
+        self._give_tasks(classes)
         self._seed = 0
         self._start_ns = 0
         self._end_ns = NEVER_NS
         self._limit_ns = NEVER_NS
         self._over = False
 
-    # The pacer that the lanes know.
+    # The pacer that the lanes know before the run starts.
 
     def free(self, lane: Lane) -> None:
-        """A lane can take an arrival."""
-        if self._pacer is not None:
-            self._pacer.free(lane)
+        """A lane can take an arrival: it will be asked for when the run starts."""
 
     def withdraw(self, lane: Lane) -> None:
-        """A lane cannot."""
-        if self._pacer is not None:
-            self._pacer.withdraw(lane)
+        """A lane cannot: it will say when it can."""
 
     # The run.
 
@@ -85,27 +78,30 @@ class Run:
         gc.freeze()
 
     def go(self, order: wire.Go) -> None:
-        """Starts at the instant of the order."""
+        """Starts at the instant of the order. In-flight requests end by their timeout, so after
+        the last arrival nothing else needs a limit."""
         part = Part(order.index, order.count)
         self._seed = order.seed
         self._start_ns = order.start_ns
         if order.duration_s:
             self._end_ns = order.start_ns + int(order.duration_s * NS)
-            self._limit_ns = self._end_ns + self._timeout_ns
         if order.rate_rps is None:
-            pause_s = self._pause_of()
-            self._pacer = ClosedPacer(self._begin, pause_s, order.seed, part, order.start_ns)
+            self._pacer = ClosedPacer(self._pause_of(), order.seed, part, order.start_ns)
         else:
             arrivals: Arrivals = "constant" if order.arrivals == "constant" else "poisson"
             schedule = Schedule(order.rate_rps, arrivals, order.seed, order.duration_s)
-            self._pacer = OpenPacer(self._begin, schedule, part, order.start_ns)
-        for lane in self._lanes:
-            self._pacer.free(lane)
+            self._pacer = OpenPacer(schedule, part, order.start_ns)
         self._pacer.start()
+        for lane in self._lanes:
+            lane.pacer = self._pacer
+            if lane.ready:
+                self._pacer.free(lane)
         self._loop.call_later(_SWEEP_S, self._sweep)
         self._loop.call_later(_FLUSH_S, self._flush)
         if order.duration_s:
-            self._loop.call_later((self._end_ns - monotonic_ns()) / NS, self._ended)
+            end_s = (self._end_ns - monotonic_ns()) / NS
+            patience_s = 0.0 if order.rate_rps is None else self._order.timeout_s
+            self._loop.call_later(end_s + patience_s, self._stop_pacer)
 
     def finish(self, limit_s: float) -> None:
         """Ends the schedule now, if it is not over, and waits at most `limit_s` for the rest."""
@@ -115,7 +111,7 @@ class Run:
             return
         if now < self._end_ns:
             self._end_ns = max(now, self._start_ns)
-        self._pacer.stop()
+        self._stop_pacer()
         self._limit_ns = min(self._limit_ns, now + int(limit_s * NS))
 
     def close(self) -> None:
@@ -127,17 +123,11 @@ class Run:
             lane.close()
         gc.unfreeze()
 
-    def _ended(self) -> None:
-        # An open model's arrivals that still wait for a connection are due: they are sent.
-        if isinstance(self._pacer, ClosedPacer):
-            self._pacer.stop()
-
-    def _begin(self, lane: Lane, number: int, draw: float, due_ns: int, waited: bool) -> None:
-        which = self._choose(number) if len(self._tasks) > 1 else 0
-        user = self._users[lane][which]
-        user.arrival = number
-        user.draw = draw
-        lane.begin(self._tasks[which](user), due_ns, waited)
+    def _stop_pacer(self) -> None:
+        # After the end of the schedule, arrivals that are due and still wait for a connection are
+        # sent as long as one would wait for an answer.
+        assert self._pacer is not None
+        self._pacer.stop()
 
     def _choose(self, number: int) -> int:
         point = (number * _GOLDEN + self._seed * _GOLDEN * _GOLDEN) % 1.0
@@ -183,6 +173,7 @@ class Run:
         # Counting the schedule takes a while, so it is done once, at the end.
         due = pacer.due(until_ns) if final else pacer.begun
         not_begun = due - pacer.begun
+        silent = books.empty + sum(lane.silent for lane in self._lanes)
         return wire.Batch(
             run=self.name,
             samples=books.drain_samples(),
@@ -191,35 +182,33 @@ class Run:
             task_errors=books.drain_task_errors(),
             scheduled=due + books.followed,
             sent=books.sent,
-            never_sent=not_begun + books.empty,
+            never_sent=not_begun + silent,
             waited=pacer.waited + not_begun,
             reconnects=books.reconnects,
             elapsed_ns=max(0, until_ns - self._start_ns),
             final=final,
         )
 
-    def _make_users(
-        self, classes: Mapping[str, type[OpenModelUser]], entries: Sequence[wire.TaskEntry]
-    ) -> dict[Lane, list[OpenModelUser]]:
-        """For each lane the user of each task; one user a class and lane."""
-        environment = Namespace(
-            host=self._order.host, parsed_options=Namespace(**self._order.options)
-        )
-        users = {}
+    def _give_tasks(self, classes: Mapping[str, type[OpenModelUser]]) -> None:
+        """Gives each lane a user of each class, with its tasks."""
+        order = self._order
+        environment = Namespace(host=order.host, parsed_options=Namespace(**order.options))
+        functions = [_task_of(classes, entry) for entry in order.entries]
         for lane in self._lanes:
-            of_class = {
-                name: classes[name](environment) for name in {entry.user_class for entry in entries}
-            }
-            for user in of_class.values():
+            users: dict[str, OpenModelUser] = {}
+            for entry, function in zip(order.entries, functions, strict=True):
+                if entry.user_class not in users:
+                    users[entry.user_class] = classes[entry.user_class](environment)
+                user = users[entry.user_class]
                 user.client = lane.client
-            users[lane] = [of_class[entry.user_class] for entry in entries]
-        return users
+                lane.tasks.append((user, function))
+            lane.choose = self._choose if len(functions) > 1 else None
 
-    def _pause_of(self) -> Callable[[Lane], float]:
-        """The wait_time of a user between its tasks, as in Locust; without one: none."""
-        if all(not user.has_wait_time() for users in self._users.values() for user in users):
-            return lambda lane: 0.0
-        return lambda lane: float(self._users[lane][0].wait_time())
+    def _pause_of(self) -> Callable[[Lane], float] | None:
+        """The wait_time of a user between its tasks, as in Locust; without one: None."""
+        if not any(user.has_wait_time() for user, _ in self._lanes[0].tasks):
+            return None
+        return lambda lane: float(lane.tasks[0][0].wait_time())
 
 
 def _task_of(classes: Mapping[str, type[OpenModelUser]], entry: wire.TaskEntry) -> TaskFunction:

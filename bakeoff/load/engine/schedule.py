@@ -85,13 +85,13 @@ def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
     return np.random.Generator(np.random.PCG64(gaps)), np.random.Generator(np.random.PCG64(draws))
 
 
-def draw_chunks(seed: int, part: Part) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Global numbers and draws of a part, without times: the order of a closed model."""
+def closed_chunks(seed: int, part: Part) -> Iterator[Chunk]:
+    """The arrivals of a part in a closed model: all due from the start on."""
     _, draws = generators(seed)
     number = 0
     while True:
         numbers = np.arange(number, number + CHUNK)
         drawn = draws.random(CHUNK)
         mine = numbers % part.count == part.index
-        yield numbers[mine], drawn[mine]
+        yield Chunk(numbers[mine], np.zeros(int(mine.sum()), np.int64), drawn[mine])
         number += CHUNK

@@ -1,0 +1,96 @@
+"""The arrival schedule: its gaps, its split over workers, its repeatability."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from bakeoff.load.engine.schedule import NS, Arrivals, Part, Schedule, closed_chunks
+
+WHOLE = Part()
+
+
+def due_ns(schedule: Schedule, part: Part = WHOLE) -> NDArray[np.int64]:
+    """All instants of a part."""
+    return np.concatenate([chunk.due_ns for chunk in schedule.chunks(part)])
+
+
+def test_poisson_gaps_are_exponential() -> None:
+    due = due_ns(Schedule(1000, "poisson", 42, 20))
+    gaps_s = np.diff(due, prepend=0) / NS
+    assert stats.kstest(gaps_s, stats.expon(scale=1 / 1000).cdf).pvalue > 0.01
+    # And independent of each other.
+    assert abs(np.corrcoef(gaps_s[:-1], gaps_s[1:])[0, 1]) < 4 / np.sqrt(len(gaps_s))
+
+
+def test_a_workers_part_of_poisson_is_not_exponential_but_the_union_is() -> None:
+    schedule = Schedule(1000, "poisson", 42, 20)
+    gaps_s = np.diff(due_ns(schedule, Part(0, 2))) / NS
+    # The sum of two exponential gaps: Erlang.
+    assert stats.kstest(gaps_s, stats.erlang(2, scale=1 / 1000).cdf).pvalue > 0.01
+    assert stats.kstest(gaps_s, stats.expon(scale=2 / 1000).cdf).pvalue < 1e-6
+
+
+def test_constant_gaps_are_all_the_same() -> None:
+    due = due_ns(Schedule(400, "constant", 1, 30))
+    assert len(due) == 12_000
+    assert np.abs(np.diff(due) - NS / 400).max() <= 1
+    assert due[0] == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_within_four_sigma(seed: int) -> None:
+    count = Schedule(500, "poisson", seed, 10).count(Part(), 10 * NS)
+    assert abs(count - 5000) <= 4 * np.sqrt(5000)
+
+
+@pytest.mark.parametrize("arrivals", ["poisson", "constant"])
+@pytest.mark.parametrize("workers", [2, 3, 7])
+def test_the_parts_are_the_whole(arrivals: Arrivals, workers: int) -> None:
+    schedule = Schedule(3000, arrivals, 7, 8)
+    (whole, *parts) = [
+        list(
+            itertools.chain.from_iterable(
+                zip(chunk.numbers, chunk.due_ns, chunk.draws, strict=True)
+                for chunk in schedule.chunks(part)
+            )
+        )
+        for part in (Part(), *(Part(index, workers) for index in range(workers)))
+    ]
+    assert sorted(itertools.chain.from_iterable(parts)) == whole
+    assert [number for number, _, _ in whole] == list(range(len(whole)))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_seed_is_a_schedule_and_another_is_another() -> None:
+    first, again, other = (
+        due_ns(Schedule(100, "poisson", seed, 5))[:100].tolist() for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_the_draws_are_uniform_and_the_same_in_both_models() -> None:
+    draws = np.concatenate(
+        [chunk.draws for chunk in Schedule(1000, "poisson", 3, 20).chunks(Part())]
+    )
+    assert stats.kstest(draws, "uniform").pvalue > 0.01
+    closed = next(closed_chunks(3, Part()))
+    assert (closed.draws[:1000] == draws[:1000]).all()
+    second = next(closed_chunks(3, Part(1, 2)))
+    assert (second.draws[:100] == draws[1:201:2]).all()
+
+
+def test_the_count_until_an_instant() -> None:
+    schedule = Schedule(1000, "poisson", 9, 30)
+    due = due_ns(schedule, Part(1, 3))
+    for until in (0, 1, NS, 12 * NS + 345, 60 * NS):
+        assert schedule.count(Part(1, 3), until) == (due < until).sum()
+
+
+def test_a_schedule_without_end_goes_on() -> None:
+    chunks = Schedule(100, "poisson", 1, 0).chunks(Part())
+    last = [next(chunks) for _ in range(3)][-1]
+    assert last.due_ns[-1] > 200 * NS
