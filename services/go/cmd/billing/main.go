@@ -16,6 +16,7 @@ import (
 	"bakeoff/billing/internal/api"
 	"bakeoff/billing/internal/config"
 	"bakeoff/billing/internal/logging"
+	"bakeoff/billing/internal/paying"
 	"bakeoff/billing/internal/payments"
 	"bakeoff/billing/internal/postgres"
 )
@@ -60,11 +61,13 @@ func run(ctx context.Context, signals <-chan os.Signal, lookup config.Lookup, st
 	if err != nil {
 		return err
 	}
-	service := api.New(settings, database, provider, logger)
+	payer := paying.New(settings, database, provider, api.RenderPayment, logger)
+	service := api.New(settings, database, provider, payer, logger)
 	server, err := listen(settings.ListenAddr, service.Router(), logger)
 	if err != nil {
 		return err
 	}
+	stopSweeping := payer.Sweep()
 	logger.Info("listening",
 		zap.String("address", server.address),
 		zap.Int("worker_threads", settings.WorkerThreads),
@@ -79,7 +82,8 @@ func run(ctx context.Context, signals <-chan os.Signal, lookup config.Lookup, st
 	}
 	logger.Info("draining")
 	service.Drain()
-	err = server.stop(ctx, signals, settings, func() {
+	err = server.stop(ctx, signals, settings, stopSweeping, func() {
+		payer.Wait()
 		provider.Close()
 		database.Close()
 	})

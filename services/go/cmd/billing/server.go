@@ -58,10 +58,10 @@ func listen(address netip.AddrPort, handler http.Handler, logger *zap.Logger) (*
 	return s, nil
 }
 
-// stop serves on for the drain time, accepts nothing more, waits for the
-// requests in flight and calls release. A second signal cuts all of it short,
+// stop serves on for the drain time, calls quiesce, accepts nothing more, waits
+// for the requests in flight and calls release. A second signal cuts all of it short,
 // the end of the grace period all but the first.
-func (s *server) stop(ctx context.Context, signals <-chan os.Signal, settings config.Config, release func()) error {
+func (s *server) stop(ctx context.Context, signals <-chan os.Signal, settings config.Config, quiesce, release func()) error {
 	forced, force := context.WithCancelCause(ctx)
 	defer force(nil)
 	go func() {
@@ -75,6 +75,7 @@ func (s *server) stop(ctx context.Context, signals <-chan os.Signal, settings co
 	case <-time.After(settings.ShutdownDrain):
 	case <-forced.Done():
 	}
+	quiesce()
 	grace, cancel := context.WithTimeoutCause(forced, settings.ShutdownGrace, errGraceOver)
 	defer cancel()
 	if err := s.http.Shutdown(grace); err != nil {

@@ -15,7 +15,7 @@ type livezBody struct {
 
 // livez says that the process serves; it asks nobody.
 func (a *API) livez(w http.ResponseWriter, r *http.Request) error {
-	a.writeJSON(w, r, http.StatusOK, "application/json", livezBody{Status: "ok"})
+	a.writeJSON(w, r, http.StatusOK, jsonType, livezBody{Status: "ok"})
 	return nil
 }
 
@@ -38,7 +38,7 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 		body.Status = "draining"
 		status = http.StatusServiceUnavailable
 	}
-	a.writeJSON(w, r, status, "application/json", body)
+	a.writeJSON(w, r, status, jsonType, body)
 	return nil
 }
 

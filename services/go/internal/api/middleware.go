@@ -22,11 +22,19 @@ import (
 // requestTimeout bounds a whole request.
 const requestTimeout = 5 * time.Second
 
+const maxRequestIDLength = 64
+
+// statusHungUp is logged for a client that is gone before its answer.
+const statusHungUp = 499
+
 // exchange is what the layers know of one request and its answer.
 type exchange struct {
 	meta    payments.CallMeta
 	account uuid.UUID
 	cause   error
+	// unread: the body could not be read. Then net/http takes the client for gone,
+	// and it need not be.
+	unread bool
 }
 
 type exchangeKey struct{}
@@ -56,18 +64,25 @@ func (a *API) requestID(next http.Handler) http.Handler {
 func (a *API) accessLog(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		if r.ContentLength != 0 {
+			limitBody(w, start)
+		}
 		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		next.ServeHTTP(answer, r)
 
 		current := exchangeOf(r.Context())
 		route := chi.RouteContext(r.Context()).RoutePattern()
+		status, bytes := answer.Status(), answer.BytesWritten()
+		if r.Context().Err() != nil && !current.unread {
+			status, bytes, current.cause = statusHungUp, 0, nil
+		}
 		fields := []zap.Field{
 			zap.String("request_id", current.meta.RequestID),
 			zap.String("method", r.Method),
 			zap.String("route", route),
-			zap.Int("status", answer.Status()),
+			zap.Int("status", status),
 			zap.Int64("latency_us", time.Since(start).Microseconds()),
-			zap.Int("bytes", answer.BytesWritten()),
+			zap.Int("bytes", bytes),
 		}
 		if current.cause != nil {
 			fields = append(fields, zap.String("error", current.cause.Error()))
@@ -109,7 +124,8 @@ func (a *API) timeout(next http.Handler) http.Handler {
 // chi would route.
 func (a *API) requireParameters(next http.Handler) http.Handler {
 	return a.handle(func(w http.ResponseWriter, r *http.Request) error {
-		if hasEmptyParameter(chi.RouteContext(r.Context())) {
+		if route := chi.RouteContext(r.Context()); hasEmptyParameter(route) {
+			route.RoutePatterns = nil // what the access log says
 			return unknownRoute(w, r)
 		}
 		next.ServeHTTP(w, r)
@@ -140,20 +156,20 @@ func (a *API) handle(handler handlerFunc) http.HandlerFunc {
 // givenRequestID is the caller's, where it is good, or empty.
 func givenRequestID(header http.Header) string {
 	values := header.Values("X-Request-Id")
-	if len(values) == 1 && isRequestID(values[0]) {
+	if len(values) == 1 && isVisible(values[0], maxRequestIDLength) {
 		return values[0]
 	}
 	return ""
 }
 
-// isRequestID says whether value is 1 to 64 bytes of visible ASCII.
-func isRequestID(value string) bool {
+// isVisible says whether value is 1 to longest bytes of visible ASCII.
+func isVisible(value string, longest int) bool {
 	for _, c := range []byte(value) {
 		if c < 0x21 || c > 0x7E {
 			return false
 		}
 	}
-	return len(value) >= 1 && len(value) <= 64
+	return len(value) >= 1 && len(value) <= longest
 }
 
 // traceparent is the caller's, where it is valid, or empty.

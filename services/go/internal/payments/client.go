@@ -1,4 +1,4 @@
-// Package payments asks the payment provider.
+// Package payments calls the payment provider.
 package payments
 
 import (
@@ -81,13 +81,37 @@ func (c *Client) GetPayment(ctx context.Context, invoiceID uuid.UUID, meta CallM
 	if err != nil {
 		return billing.Payment{}, failure("get_payment", err)
 	}
+	return payment(answer), nil
+}
+
+// CreatePayment charges an attempt, once. The provider's promise: a key that it
+// has seen with the same fields gets the first answer again.
+func (c *Client) CreatePayment(ctx context.Context, attempt billing.Attempt, meta CallMeta) (billing.Payment, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	stub := c.stubs[c.next.Add(1)%uint64(len(c.stubs))]
+	answer, err := stub.CreatePayment(outgoing(ctx, meta), &paymentv1.CreatePaymentRequest{
+		IdempotencyKey: attempt.Key(),
+		InvoiceId:      attempt.InvoiceID.String(),
+		AmountCents:    attempt.AmountCents,
+		Currency:       attempt.Currency,
+	})
+	if err != nil {
+		return billing.Payment{}, failure("create_payment", err)
+	}
+	return payment(answer), nil
+}
+
+func payment(answer *paymentv1.Payment) billing.Payment {
 	return billing.Payment{
-		ID:          answer.GetPaymentId(),
-		Status:      statusName(answer.GetStatus()),
-		AmountCents: answer.GetAmountCents(),
-		Currency:    answer.GetCurrency(),
-		UpdatedAt:   time.UnixMilli(answer.GetUpdatedAtUnixMs()),
-	}, nil
+		ID:             answer.GetPaymentId(),
+		InvoiceID:      answer.GetInvoiceId(),
+		Status:         statusName(answer.GetStatus()),
+		AmountCents:    answer.GetAmountCents(),
+		Currency:       answer.GetCurrency(),
+		UpdatedAt:      time.UnixMilli(answer.GetUpdatedAtUnixMs()),
+		IdempotencyKey: answer.GetIdempotencyKey(),
+	}
 }
 
 // State says how the channels are, without a call: ok, unavailable or unknown.

@@ -50,6 +50,11 @@ func Open(ctx context.Context, url string, maxConnections int) (*Database, error
 	config.AfterConnect = prepareStatements
 	config.ConnConfig.ConnectTimeout = connectTimeout
 	config.ConnConfig.StatementCacheCapacity = statementCacheCapacity
+	// Parity: whatever the server's defaults are. A commit that was acknowledged
+	// and then forgotten would be a second charge.
+	config.ConnConfig.RuntimeParams["lock_timeout"] = "2s"
+	config.ConnConfig.RuntimeParams["statement_timeout"] = "5s"
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("make the pool: %w", err)
@@ -57,11 +62,21 @@ func Open(ctx context.Context, url string, maxConnections int) (*Database, error
 	return &Database{pool: pool}, nil
 }
 
-// prepareStatements prepares both queries on a new connection, so that no
+// statements are all that the service runs, but for begin, commit and rollback.
+var statements = []string{
+	invoiceForAccount, subscriptionForAccount,
+	subscriptionGet, subscriptionList, subscriptionCreate, subscriptionLock, subscriptionUpdate, subscriptionDelete,
+	subscriptionStatement,
+	invoiceGet, invoiceList, invoiceCreate, invoiceLock, invoiceUpdate, invoiceDelete, invoicePaid,
+	attemptLive, attemptCreate, attemptTake, attemptFinish, attemptUnknown, attemptSweep,
+	keyGet, keyCreate, keyFinish, keyExpire,
+}
+
+// prepareStatements prepares all statements on a new connection, so that no
 // request pays for it.
 func prepareStatements(ctx context.Context, connection *pgx.Conn) error {
-	for _, query := range []string{invoiceForAccount, subscriptionForAccount} {
-		if _, err := connection.Prepare(ctx, query, query); err != nil {
+	for _, statement := range statements {
+		if _, err := connection.Prepare(ctx, statement, statement); err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
 	}
@@ -76,6 +91,33 @@ func (d *Database) WithConnection(ctx context.Context, use func(*pgxpool.Conn) e
 	}
 	defer connection.Release()
 	return use(connection)
+}
+
+// WithTransaction checks out one connection for a transaction of use.
+func (d *Database) WithTransaction(ctx context.Context, use func(*pgxpool.Conn) error) error {
+	return d.WithConnection(ctx, func(connection *pgxpool.Conn) error {
+		return InTransaction(ctx, connection, func() error { return use(connection) })
+	})
+}
+
+// ErrCommit is in the error of a COMMIT: nobody knows what became of it.
+var ErrCommit = errors.New("commit")
+
+// InTransaction commits what use does, or rolls it back before it returns use's failure.
+func InTransaction(ctx context.Context, connection *pgxpool.Conn, use func() error) error {
+	transaction, err := connection.Begin(ctx)
+	if err != nil {
+		return failure("begin", err, billing.Internal)
+	}
+	if err := use(); err != nil {
+		// Where it fails, pgx closes the connection, which rolls back too.
+		_ = transaction.Rollback(ctx)
+		return err
+	}
+	if err := transaction.Commit(ctx); err != nil {
+		return failure("transaction", fmt.Errorf("%w: %w", ErrCommit, err), billing.Internal)
+	}
+	return nil
 }
 
 func (d *Database) acquire(ctx context.Context) (*pgxpool.Conn, error) {
@@ -96,13 +138,13 @@ func (d *Database) Close() { d.pool.Close() }
 
 // failure gives the error of a query its kind: nothing found, the database out
 // or silent, or our fault.
-func failure(operation string, err error) error {
+func failure(operation string, err error, missing billing.Kind) error {
 	kind := billing.DatabaseUnavailable
 	answer, answered := errors.AsType[*pgconn.PgError](err)
 	_, misread := errors.AsType[pgx.ScanArgError](err)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		kind = billing.InvoiceNotFound
+		kind = missing
 	case misread, answered && !isOutage(answer.Code):
 		kind = billing.Internal
 	}
@@ -110,8 +152,20 @@ func failure(operation string, err error) error {
 }
 
 // isOutage says whether an SQLSTATE is about the server and not about the
-// statement: a bad or refused connection, a lack of resources, a shutdown, a
-// missing role or database.
+// statement: a bad or refused connection, a transaction that has to give way, a
+// lack of resources, a lock or statement timeout, a shutdown, a missing role or
+// database.
 func isOutage(sqlState string) bool {
-	return slices.Contains([]string{"08", "28", "3D", "53", "57", "58"}, sqlState[:2])
+	return slices.Contains([]string{"08", "28", "3D", "40", "53", "55", "57", "58"}, sqlState[:2])
+}
+
+const (
+	foreignKeyViolation = "23503"
+	uniqueViolation     = "23505"
+)
+
+// violates says whether the error is the violation of a constraint.
+func violates(err error, sqlState, constraint string) bool {
+	answer, answered := errors.AsType[*pgconn.PgError](err)
+	return answered && answer.Code == sqlState && answer.ConstraintName == constraint
 }

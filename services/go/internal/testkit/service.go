@@ -15,6 +15,7 @@ import (
 	"bakeoff/billing/internal/api"
 	"bakeoff/billing/internal/config"
 	"bakeoff/billing/internal/logging"
+	"bakeoff/billing/internal/paying"
 	"bakeoff/billing/internal/payments"
 	"bakeoff/billing/internal/postgres"
 )
@@ -29,6 +30,7 @@ type Service struct {
 	Database *url.URL
 	Provider *Provider
 	Logs     *Logs
+	payer    *paying.Payer
 }
 
 // Start serves the API from a database of its own until the test ends.
@@ -57,10 +59,13 @@ func StartWith(t *testing.T, address *url.URL, environment map[string]string) *S
 	}
 	t.Cleanup(client.Close)
 	logs := &Logs{}
-	service := api.New(settings, database, client, logging.New(logs, settings.LogLevel))
+	logger := logging.New(logs, settings.LogLevel)
+	payer := paying.New(settings, database, client, api.RenderPayment, logger)
+	t.Cleanup(payer.Wait)
+	service := api.New(settings, database, client, payer, logger)
 	server := httptest.NewServer(service.Router())
 	t.Cleanup(server.Close)
-	return &Service{API: service, URL: server.URL, Database: address, Provider: provider, Logs: logs}
+	return &Service{API: service, URL: server.URL, Database: address, Provider: provider, Logs: logs, payer: payer}
 }
 
 // Environment is a complete set of settings, for tests of Load and of main too.
