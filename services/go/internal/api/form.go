@@ -107,7 +107,11 @@ func (f *form) id(name string) uuid.UUID {
 	if !found {
 		return uuid.Nil
 	}
-	text, _ := value.(string)
+	text, ok := value.(string)
+	if !ok {
+		f.reject(name, "has to be a string")
+		return uuid.Nil
+	}
 	id, ok := billing.ParseID(text)
 	if !ok {
 		f.reject(name, "has to be a lower-case UUID")
