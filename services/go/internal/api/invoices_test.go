@@ -265,3 +265,28 @@ func statements(t *testing.T, observer *pgx.Conn) map[string]int64 {
 	}
 	return calls
 }
+
+func TestInvoiceLivesByItsTransitions(t *testing.T) {
+	t.Parallel()
+	service := testkit.Start(t, nil)
+	patch := func(id, body string) testkit.Answer {
+		return service.Write(t, "PATCH", "/v1/invoices/"+id, body, "If-Match", "*")
+	}
+	draft := service.Create(t, "draft")
+	expect(t, patch(draft, `{"amount_cents":1,"currency":"JPY"}`), 200, "")
+	changed := patch(draft, `{"status":"open","amount_cents":2}`)
+	if changed.Status != 200 || changed.Header.Get("Etag") != `"v3"` || !strings.Contains(changed.Body, `"open","amount_cents":2,"currency":"JPY","payment_id":null`) {
+		t.Errorf("%d %s", changed.Status, changed.Body)
+	}
+	expect(t, patch(draft, `{"amount_cents":2}`), 409, "not_draft")
+	expect(t, patch(draft, `{"status":"draft"}`), 409, "transition_not_allowed")
+	expect(t, service.Send(t, "DELETE", "/v1/invoices/"+draft, testkit.With(t)), 409, "not_draft")
+	expect(t, patch(draft, `{"status":"void"}`), 200, "")
+	expect(t, patch(draft, `{"status":"open"}`), 409, "transition_not_allowed")
+	expect(t, patch(draft, `{"status":"void"}`), 200, "")
+	expect(t, patch(testkit.Invoice, `{"status":"void"}`), 409, "transition_not_allowed")
+	expect(t, patch(testkit.OtherInvoice, `{"status":"void"}`), 404, "not_found")
+	other := service.Create(t, "draft")
+	expect(t, service.Send(t, "DELETE", "/v1/invoices/"+other, testkit.With(t, "If-Match", `"v1"`)), 204, "")
+	expect(t, service.Get(t, "/v1/invoices/"+other), 404, "not_found")
+}

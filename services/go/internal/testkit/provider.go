@@ -22,6 +22,9 @@ type Provider struct {
 	fail     error
 	hold     chan struct{}
 	holding  chan struct{}
+	asked    []*paymentv1.CreatePaymentRequest
+	status   paymentv1.PaymentStatus
+	excess   int64
 }
 
 // StartProvider serves until the test ends.
@@ -31,7 +34,8 @@ func StartProvider(t *testing.T) *Provider {
 	if err != nil {
 		t.Fatal("listen for the provider:", err)
 	}
-	provider := &Provider{Target: listener.Addr().String(), holding: make(chan struct{}, 16)}
+	provider := &Provider{Target: listener.Addr().String(), holding: make(chan struct{}, 16),
+		status: paymentv1.PaymentStatus_PAYMENT_STATUS_SUCCEEDED}
 	server := grpc.NewServer()
 	paymentv1.RegisterPaymentsServer(server, provider)
 	go server.Serve(listener)
@@ -44,6 +48,27 @@ func (p *Provider) FailWith(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fail = err
+}
+
+// Decline makes each charge declined.
+func (p *Provider) Decline() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status = paymentv1.PaymentStatus_PAYMENT_STATUS_DECLINED
+}
+
+// Overcharge makes the amount of each answered charge wrong by excess.
+func (p *Provider) Overcharge(excess int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.excess = excess
+}
+
+// Asked is each charge that was asked for so far.
+func (p *Provider) Asked() []*paymentv1.CreatePaymentRequest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 // Hold keeps calls, 16 at most, unanswered until release is called. A value
@@ -65,21 +90,8 @@ func (p *Provider) Received() []metadata.MD {
 
 // GetPayment answers the same for the same invoice.
 func (p *Provider) GetPayment(ctx context.Context, request *paymentv1.GetPaymentRequest) (*paymentv1.Payment, error) {
-	meta, _ := metadata.FromIncomingContext(ctx)
-	p.mu.Lock()
-	p.received = append(p.received, meta)
-	fail, hold := p.fail, p.hold
-	p.mu.Unlock()
-	if hold != nil {
-		p.holding <- struct{}{}
-		select {
-		case <-hold:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	if fail != nil {
-		return nil, fail
+	if err := p.receive(ctx); err != nil {
+		return nil, err
 	}
 	return &paymentv1.Payment{
 		PaymentId:       "pay_" + request.GetInvoiceId()[:8],
@@ -89,6 +101,41 @@ func (p *Provider) GetPayment(ctx context.Context, request *paymentv1.GetPayment
 		Currency:        "USD",
 		UpdatedAtUnixMs: 1767323045678,
 	}, nil
+}
+
+// CreatePayment answers the same for the same key.
+func (p *Provider) CreatePayment(ctx context.Context, request *paymentv1.CreatePaymentRequest) (*paymentv1.Payment, error) {
+	p.mu.Lock()
+	p.asked = append(p.asked, request)
+	p.mu.Unlock()
+	if err := p.receive(ctx); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &paymentv1.Payment{
+		PaymentId:       "pay_" + request.GetIdempotencyKey(),
+		InvoiceId:       request.GetInvoiceId(),
+		Status:          p.status,
+		AmountCents:     request.GetAmountCents() + p.excess,
+		Currency:        request.GetCurrency(),
+		UpdatedAtUnixMs: 1767323045678,
+		IdempotencyKey:  request.GetIdempotencyKey(),
+	}, nil
+}
+
+// receive is what comes before any answer.
+func (p *Provider) receive(ctx context.Context) error {
+	meta, _ := metadata.FromIncomingContext(ctx)
+	p.mu.Lock()
+	p.received = append(p.received, meta)
+	fail, hold := p.fail, p.hold
+	p.mu.Unlock()
+	if hold != nil {
+		p.holding <- struct{}{}
+		<-hold // past the caller's deadline too, which is the caller's to notice
+	}
+	return fail
 }
 
 // ClosedPort is an address where nobody listens.

@@ -123,6 +123,53 @@ func (s *Service) Get(t *testing.T, path string) Answer {
 	return s.Send(t, "GET", path, http.Header{"Authorization": {"Bearer " + Token(t, nil)}})
 }
 
+// With is a good request's headers, and more in pairs of name and value.
+func With(t *testing.T, pairs ...string) http.Header {
+	t.Helper()
+	header := http.Header{"Authorization": {"Bearer " + Token(t, nil)}}
+	for i := 0; i < len(pairs); i += 2 {
+		header.Add(pairs[i], pairs[i+1])
+	}
+	return header
+}
+
+// Write sends a JSON body with a good token, and more headers in pairs.
+func (s *Service) Write(t *testing.T, method, path, body string, pairs ...string) Answer {
+	t.Helper()
+	return send(t, method, s.URL+path, With(t, append(pairs, "Content-Type", "application/json")...), strings.NewReader(body))
+}
+
+// WriteAs sends a JSON body with a token whose claims have changes.
+func (s *Service) WriteAs(t *testing.T, claims map[string]any, method, path, body string) Answer {
+	t.Helper()
+	header := http.Header{"Authorization": {"Bearer " + Token(t, claims)}, "Content-Type": {"application/json"}}
+	return send(t, method, s.URL+path, header, strings.NewReader(body))
+}
+
+// Pay pays an invoice of Account with a key.
+func (s *Service) Pay(t *testing.T, invoice, key string) Answer {
+	t.Helper()
+	return s.Write(t, "POST", "/v1/invoices/"+invoice+"/pay", "{}", "Idempotency-Key", key)
+}
+
+// Create makes an invoice of Account, and returns its id.
+func (s *Service) Create(t *testing.T, status string) string {
+	t.Helper()
+	answer := s.Write(t, "POST", "/v1/invoices",
+		`{"subscription_id":"`+Subscription+`","amount_cents":4916,"currency":"EUR","status":"`+status+`"}`)
+	var made struct{ ID string }
+	if err := json.Unmarshal([]byte(answer.Body), &made); err != nil || answer.Status != http.StatusCreated {
+		t.Fatalf("%d %s", answer.Status, answer.Body)
+	}
+	return made.ID
+}
+
+// Sweep starts the sweeper till the test ends.
+func (s *Service) Sweep(t *testing.T) { t.Cleanup(s.payer.Sweep()) }
+
+// Wait waits for payments that go on without their request.
+func (s *Service) Wait() { s.payer.Wait() }
+
 // Send asks with just these headers.
 func (s *Service) Send(t *testing.T, method, path string, header http.Header) Answer {
 	t.Helper()
@@ -132,7 +179,12 @@ func (s *Service) Send(t *testing.T, method, path string, header http.Header) An
 // Send asks any address.
 func Send(t *testing.T, method, address string, header http.Header) Answer {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, address, nil)
+	return send(t, method, address, header, nil)
+}
+
+func send(t *testing.T, method, address string, header http.Header, content io.Reader) Answer {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, address, content)
 	if err != nil {
 		t.Fatal(err)
 	}
