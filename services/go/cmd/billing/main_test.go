@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -138,6 +141,45 @@ func TestGracefulStopFinishesRequestsInFlight(t *testing.T) {
 		t.Error(err)
 	}
 	p.line(t, "stopped")
+}
+
+func TestStopWaitsForAPaymentWithoutItsClient(t *testing.T) {
+	p := start(t, map[string]string{"SHUTDOWN_DRAIN_SECONDS": "0", "SHUTDOWN_GRACE_SECONDS": "60"})
+	held, release := p.provider.Hold()
+	defer release()
+	address, _ := p.lookup("DATABASE_URL")
+	database, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer := testkit.Connect(t, database)
+	if _, err := observer.Exec(t.Context(), "UPDATE invoices SET status = 'open' WHERE id = $1", testkit.Invoice); err != nil {
+		t.Fatal(err)
+	}
+	ctx, hangUp := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, "POST", p.url+"/v1/invoices/"+testkit.Invoice+"/pay", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = testkit.With(t, "Idempotency-Key", "k", "Content-Type", "application/json")
+	go http.DefaultClient.Do(request)
+	<-held
+	hangUp()
+	p.line(t, "request")
+	p.signals <- syscall.SIGTERM
+	p.line(t, "draining")
+	testkit.Eventually(t, "no more connections", func() bool {
+		_, err := http.Get(p.url + "/livez")
+		return err != nil
+	})
+	release()
+	if err := p.wait(t); err != nil {
+		t.Error(err)
+	}
+	var status string
+	if err := observer.QueryRow(t.Context(), "SELECT status FROM invoices WHERE id = $1", testkit.Invoice).Scan(&status); err != nil || status != "paid" {
+		t.Errorf("it is %s: %v", status, err)
+	}
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
