@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 fn main() -> ExitCode {
@@ -74,6 +75,8 @@ async fn run(config: Config) -> io::Result<ExitCode> {
     // Left off by axum; on in Go.
     let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap_or_default());
     let app = Arc::new(App::new(&config).await);
+    let sweeping = CancellationToken::new();
+    app.payer.sweep(sweeping.clone());
     let (stop_accepting, accepting) = oneshot::channel::<()>();
     let server = axum::serve(listener, api::router(app.clone()))
         .with_graceful_shutdown(async { drop(accepting.await) });
@@ -93,7 +96,15 @@ async fn run(config: Config) -> io::Result<ExitCode> {
     let stop = async {
         sleep(config.shutdown_drain).await;
         drop(stop_accepting);
-        let finish = async { (server.await, app.pool.close().await) };
+        sweeping.cancel();
+        let finish = async {
+            // What goes on without a request, too.
+            (
+                server.await,
+                app.payer.finish().await,
+                app.pool.close().await,
+            )
+        };
         timeout(config.shutdown_grace, finish).await.is_ok()
     };
     let has_finished = tokio::select! {

@@ -8,10 +8,10 @@ use axum::http::HeaderValue;
 use chrono::DateTime;
 use futures_util::future::join_all;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
-use crate::billing::{Error, Payment};
+use crate::billing::{Attempt, Error, Payment};
 use proto::payments_client::PaymentsClient;
 
 /// Generated from `protos/payment/v1/payment.proto`.
@@ -26,6 +26,30 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct CallMeta {
     pub request_id: HeaderValue,
     pub traceparent: Option<HeaderValue>,
+}
+
+impl CallMeta {
+    /// That of a request which nobody sent.
+    pub fn new_request() -> Self {
+        Self {
+            request_id: new_request_id(),
+            traceparent: None,
+        }
+    }
+
+    /// The request's id as text.
+    pub fn request_id(&self) -> &str {
+        self.request_id
+            .to_str()
+            .expect("a request id is visible ASCII")
+    }
+}
+
+/// Makes a request id: a version 4 UUID.
+pub fn new_request_id() -> HeaderValue {
+    let mut id = Uuid::encode_buffer();
+    let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
+    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
 /// The provider as its channels last saw it.
@@ -75,13 +99,27 @@ impl Client {
             },
             meta,
         );
-        // The time limit goes with the call as `grpc-timeout`; this one also covers connecting.
-        let answer = tokio::time::timeout(self.timeout, client.get_payment(request))
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
-        let answer = answer.map_err(failure);
-        self.note(&answer);
-        payment(answer?.into_inner())
+        self.answer(client.get_payment(request)).await
+    }
+
+    /// Charges an attempt, once. The provider's promise: a key that it has seen with the same
+    /// fields gets the first answer again.
+    pub async fn create_payment(
+        &self,
+        attempt: &Attempt,
+        meta: &CallMeta,
+    ) -> Result<Payment, Error> {
+        let mut client = PaymentsClient::new(self.channel());
+        let request = self.request(
+            proto::CreatePaymentRequest {
+                idempotency_key: attempt.key(),
+                invoice_id: attempt.invoice_id.to_string(),
+                amount_cents: attempt.amount_cents,
+                currency: attempt.currency.clone(),
+            },
+            meta,
+        );
+        self.answer(client.create_payment(request)).await
     }
 
     /// The provider as the last call, or the try at the start, found it.
@@ -112,6 +150,19 @@ impl Client {
             headers.insert("traceparent", traceparent.clone());
         }
         request
+    }
+
+    async fn answer(
+        &self,
+        call: impl Future<Output = Result<Response<proto::Payment>, Status>>,
+    ) -> Result<Payment, Error> {
+        // The time limit goes with the call as `grpc-timeout`; this one also covers connecting.
+        let answer = tokio::time::timeout(self.timeout, call)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
+        let answer = answer.map_err(failure);
+        self.note(&answer);
+        payment(answer?.into_inner())
     }
 
     fn note<T>(&self, answer: &Result<T, Error>) {
@@ -147,9 +198,11 @@ fn payment(answer: proto::Payment) -> Result<Payment, Error> {
             proto::PaymentStatus::Declined => "declined",
         },
         id: answer.payment_id,
+        invoice_id: answer.invoice_id,
         amount_cents: answer.amount_cents,
         currency: answer.currency,
         updated_at,
+        idempotency_key: answer.idempotency_key,
     })
 }
 

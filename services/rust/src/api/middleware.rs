@@ -9,25 +9,28 @@ use std::time::{Duration, Instant};
 use axum::Extension;
 use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::{debug, info};
-use uuid::Uuid;
 
 use super::App;
 use super::problem::Problem;
-use crate::payments::CallMeta;
+use crate::payments::{CallMeta, new_request_id};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
+/// What the log says of a client that hung up before its answer.
+const HUNG_UP: u16 = 499;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes or makes the request id, echoes it, and keeps what goes on to the provider.
 pub async fn request_id(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let meta = CallMeta {
-        request_id: given_request_id(request.headers()).unwrap_or_else(new_request_id),
+        request_id: visible_ascii(request.headers(), "x-request-id", REQUEST_ID_BYTES_MAX)
+            .cloned()
+            .unwrap_or_else(new_request_id),
         traceparent: traceparent(request.headers()),
     };
     let request_id = meta.request_id.clone();
@@ -48,33 +51,66 @@ pub async fn access_log(
     request: Request,
     next: Next,
 ) -> Response {
-    let start = Instant::now();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let route = match &route {
-        // As in Go, where a path without the method matches no route.
-        Some(route) if response.status() != StatusCode::METHOD_NOT_ALLOWED => route.as_str(),
-        _ => "",
+    let mut line = Line {
+        meta,
+        method: request.method().clone(),
+        route,
+        start: Instant::now(),
+        is_written: false,
     };
-    let request_id = text(&meta.request_id);
-    let method = method.as_str();
-    let status = response.status().as_u16();
-    let latency_us = start.elapsed().as_micros() as u64;
-    let bytes = response.body().size_hint().lower();
-    let error = response.extensions().get().and_then(Problem::cause);
-    match route {
-        "/livez" | "/readyz" => {
-            debug!(
+    let response = next.run(request).await;
+    let problem = response.extensions().get::<Problem>();
+    if problem.is_some_and(Problem::is_of_no_route) {
+        line.route = None;
+    }
+    line.write(
+        response.status(),
+        response.body().size_hint().lower(),
+        problem.and_then(Problem::cause),
+    );
+    response
+}
+
+/// The line of a request that is under way.
+struct Line {
+    meta: CallMeta,
+    method: Method,
+    route: Option<MatchedPath>,
+    start: Instant,
+    is_written: bool,
+}
+
+impl Line {
+    fn write(&mut self, status: StatusCode, bytes: u64, error: Option<&str>) {
+        self.is_written = true;
+        let route = self.route.as_ref().map_or("", MatchedPath::as_str);
+        let request_id = self.meta.request_id();
+        let method = self.method.as_str();
+        let status = status.as_u16();
+        let latency_us = self.start.elapsed().as_micros() as u64;
+        match route {
+            "/livez" | "/readyz" => {
+                debug!(
+                    request_id,
+                    method, route, status, latency_us, bytes, error, "request"
+                );
+            }
+            _ => info!(
                 request_id,
                 method, route, status, latency_us, bytes, error, "request"
-            );
+            ),
         }
-        _ => info!(
-            request_id,
-            method, route, status, latency_us, bytes, error, "request"
-        ),
     }
-    response
+}
+
+impl Drop for Line {
+    /// A client that hangs up has its handler dropped.
+    fn drop(&mut self) {
+        if !self.is_written {
+            let hung_up = StatusCode::from_u16(HUNG_UP).expect("a status");
+            self.write(hung_up, 0, None);
+        }
+    }
 }
 
 /// Turns a panic into a problem, and every problem into its answer.
@@ -84,37 +120,29 @@ pub async fn recover(
     next: Next,
 ) -> Response {
     let uri = request.uri().clone();
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response = response.unwrap_or_else(|panic| panicked(panic).into_response());
+    let response = if uri.path().contains("//") {
+        // The router takes nothing for an id too.
+        Problem::UNKNOWN_ROUTE.into_response()
+    } else {
+        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        response.unwrap_or_else(|panic| panicked(panic).into_response())
+    };
     match response.extensions().get::<Problem>() {
         None => response,
         Some(problem) => {
-            let mut answer = problem.answer(uri.path(), text(&meta.request_id));
+            let mut answer = problem.answer(uri.path(), meta.request_id());
             answer.extensions_mut().insert(problem.clone());
             answer
         }
     }
 }
 
-/// Limits the time that a request takes.
+/// Limits the time that a request takes. Not of `pay`, which has a limit of its own and goes on.
 pub async fn timeout(request: Request, next: Next) -> Response {
     let limited = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request));
     limited
         .await
         .unwrap_or_else(|_| Problem::TIMEOUT.into_response())
-}
-
-fn given_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = only(headers, &REQUEST_ID)?;
-    let is_good = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
-        && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    is_good.then(|| id.clone())
-}
-
-fn new_request_id() -> HeaderValue {
-    let mut id = Uuid::encode_buffer();
-    let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
-    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
 /// The trace context, where it is valid: `00-<trace id>-<parent id>-<flags>`.
@@ -132,17 +160,25 @@ fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
     is_valid.then(|| value.clone())
 }
 
+/// The value of a header that is there just once and has 1 to `max` bytes of visible ASCII.
+pub fn visible_ascii<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+    max: usize,
+) -> Option<&'a HeaderValue> {
+    let value = only(headers, name)?;
+    let is_good =
+        (1..=max).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
+    is_good.then_some(value)
+}
+
 /// The value of a header that is there just once.
-fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
+pub fn only(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Some(value),
         _ => None,
     }
-}
-
-fn text(request_id: &HeaderValue) -> &str {
-    request_id.to_str().expect("a request id is visible ASCII")
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Problem {

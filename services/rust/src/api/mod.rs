@@ -1,32 +1,43 @@
 //! The HTTP API.
 
 mod auth;
+mod body;
+mod form;
 pub mod health;
 mod invoices;
 mod middleware;
+mod payments;
 mod problem;
+mod query;
+mod statement;
+mod subscriptions;
+mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get, post};
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::PgPool;
 
 use auth::Authenticator;
+use query::CursorKey;
 
 use crate::config::Config;
-use crate::{payments, postgres};
-
-const MAX_BODY_BYTES: usize = 1 << 20;
+use crate::paying::Payer;
+use crate::payments::Client;
+use crate::postgres;
 
 /// What the handlers share.
 pub struct App {
     pub pool: PgPool,
-    pub payments: payments::Client,
+    pub payments: Arc<Client>,
+    pub payer: Arc<Payer>,
     authenticator: Authenticator,
+    cursor_key: CursorKey,
     /// Set when the service is told to stop.
     pub draining: AtomicBool,
 }
@@ -36,15 +47,19 @@ impl App {
     pub async fn new(config: &Config) -> Self {
         let pool = postgres::pool(&config.database, config.database_max_connections);
         tokio::spawn(postgres::open(pool.clone()));
+        let payments = Client::connect(&config.payment_targets, config.payment_timeout).await;
+        let payments = Arc::new(payments);
+        let payer = Payer::new(config, pool.clone(), payments.clone(), payments::render);
         Self {
             pool,
-            payments: payments::Client::connect(&config.payment_targets, config.payment_timeout)
-                .await,
+            payments,
+            payer: Arc::new(payer),
             authenticator: Authenticator::new(
                 &config.auth_jwt_secret,
                 &config.auth_jwt_issuer,
                 &config.auth_jwt_audience,
             ),
+            cursor_key: CursorKey::new(&config.auth_jwt_secret),
             draining: AtomicBool::new(false),
         }
     }
@@ -52,22 +67,67 @@ impl App {
 
 /// The whole surface.
 pub fn router(app: Arc<App>) -> Router {
+    use {invoices as i, subscriptions as s};
     // On the methods and not on the router: an unknown route or method is answered before it.
-    let authenticate = from_fn_with_state(app.clone(), auth::authenticate);
-    Router::new()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route(
+    let authenticated = |methods: MethodRouter<Arc<App>>| {
+        methods.route_layer(from_fn_with_state(app.clone(), auth::authenticate))
+    };
+    let limited = |methods| authenticated(methods).route_layer(from_fn(middleware::timeout));
+    let list = "GET,HEAD,POST,OPTIONS";
+    let one = "GET,HEAD,PATCH,DELETE,OPTIONS";
+    let read = "GET,HEAD,OPTIONS";
+    let routes = [
+        ("/livez", read, get(health::livez)),
+        ("/readyz", read, get(health::readyz)),
+        (
+            "/v1/subscriptions",
+            list,
+            limited(get(s::list).post(s::create)),
+        ),
+        (
+            "/v1/subscriptions/{id}",
+            one,
+            limited(get(s::get).patch(s::patch).delete(s::delete)),
+        ),
+        (
+            "/v1/subscriptions/{id}/statement",
+            read,
+            limited(get(statement::statement)),
+        ),
+        ("/v1/invoices", list, limited(get(i::list).post(i::create))),
+        (
+            "/v1/invoices/{id}",
+            one,
+            limited(get(i::get).patch(i::patch).delete(i::delete)),
+        ),
+        (
             "/v1/invoices/{id}/payment",
-            get(invoices::invoice_payment).route_layer(authenticate),
-        )
+            read,
+            limited(get(i::invoice_payment)),
+        ),
+        (
+            "/v1/invoices/{id}/pay",
+            "POST,OPTIONS",
+            authenticated(post(payments::pay)),
+        ),
+    ];
+    let router = routes
+        .into_iter()
+        .fold(Router::new(), |router, (path, allowed, methods)| {
+            let options = async move || (StatusCode::NO_CONTENT, [(header::ALLOW, allowed)]);
+            router.route(path, methods.options(options))
+        });
+    router
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // The last one added is the outermost.
-        .layer(from_fn(middleware::timeout))
         .layer(from_fn(middleware::recover))
         .layer(from_fn(middleware::access_log))
         .layer(from_fn_with_state(app.clone(), middleware::request_id))
         .with_state(app)
+}
+
+/// A time of the database's, as it is answered.
+fn microseconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

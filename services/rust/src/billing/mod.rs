@@ -1,12 +1,18 @@
-//! The domain: what an invoice is and what can go wrong, without HTTP, SQL or gRPC.
+//! The domain: what subscriptions, invoices and payments are and what can go wrong, without HTTP, SQL or gRPC.
 
 mod error;
 mod invoice;
+mod page;
+mod payment;
 mod subscription;
 
 pub use error::Error;
-pub use invoice::{Invoice, Payment};
-pub use subscription::Subscription;
+pub use invoice::{Invoice, InvoicePatch, InvoiceSummary, NewInvoice};
+pub use page::{Page, Position};
+pub use payment::{Attempt, Payment};
+pub use subscription::{
+    Month, NewSubscription, Subscription, SubscriptionPatch, SubscriptionSummary,
+};
 
 use uuid::Uuid;
 

@@ -1,16 +1,20 @@
-//! The store: a pool of connections and one function a query.
+//! The store: a pool of connections and one function a statement.
 
+mod attempts;
 mod invoices;
+mod keys;
 mod subscriptions;
 
-pub use invoices::invoice_for_account;
-pub use subscriptions::subscription_for_account;
+pub use attempts::*;
+pub use invoices::*;
+pub use keys::*;
+pub use subscriptions::*;
 
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, Postgres, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, Executor, Postgres, SqlSafeStr, Transaction};
 use tracing::warn;
 
 use crate::billing::Error;
@@ -21,12 +25,51 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGER_THAN_ANY_RUN: Duration = Duration::from_secs(24 * 60 * 60);
 const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const STATEMENT_CACHE_CAPACITY: usize = 128;
+const FOREIGN_KEY_VIOLATION: &str = "23503";
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// All that the service runs, but for `BEGIN`, `COMMIT` and `ROLLBACK`.
+const STATEMENTS: [&str; 26] = [
+    subscriptions::SUBSCRIPTION_FOR_ACCOUNT,
+    subscriptions::SUBSCRIPTION_GET,
+    subscriptions::SUBSCRIPTION_LIST,
+    subscriptions::SUBSCRIPTION_CREATE,
+    subscriptions::SUBSCRIPTION_LOCK,
+    subscriptions::SUBSCRIPTION_UPDATE,
+    subscriptions::SUBSCRIPTION_DELETE,
+    subscriptions::SUBSCRIPTION_STATEMENT,
+    invoices::INVOICE_FOR_ACCOUNT,
+    invoices::INVOICE_GET,
+    invoices::INVOICE_LIST,
+    invoices::INVOICE_CREATE,
+    invoices::INVOICE_LOCK,
+    invoices::INVOICE_UPDATE,
+    invoices::INVOICE_DELETE,
+    invoices::INVOICE_PAID,
+    attempts::ATTEMPT_LIVE,
+    attempts::ATTEMPT_CREATE,
+    attempts::ATTEMPT_TAKE,
+    attempts::ATTEMPT_FINISH,
+    attempts::ATTEMPT_UNKNOWN,
+    attempts::ATTEMPT_SWEEP,
+    keys::KEY_GET,
+    keys::KEY_CREATE,
+    keys::KEY_FINISH,
+    keys::KEY_EXPIRE,
+];
 
 /// Makes the pool without a connection: the database may come later, see [`open`].
 pub fn pool(database: &PgConnectOptions, max_connections: u32) -> PgPool {
     let options = database
         .clone()
         .statement_cache_capacity(STATEMENT_CACHE_CAPACITY)
+        // Parity: whatever the server's defaults are. A commit that was acknowledged and then
+        // forgotten would be a second charge.
+        .options([
+            ("lock_timeout", "2s"),
+            ("statement_timeout", "5s"),
+            ("synchronous_commit", "on"),
+        ])
         // The Go driver logs no statement either.
         .disable_statement_logging();
     PgPoolOptions::new()
@@ -50,10 +93,7 @@ pub fn pool(database: &PgConnectOptions, max_connections: u32) -> PgPool {
         // Prepared here, so that no request pays for it.
         .after_connect(|connection, _| {
             Box::pin(async move {
-                for statement in [
-                    invoices::INVOICE_FOR_ACCOUNT,
-                    subscriptions::SUBSCRIPTION_FOR_ACCOUNT,
-                ] {
+                for statement in STATEMENTS {
                     connection.prepare(statement.into_sql_str()).await?;
                 }
                 Ok(())
@@ -92,7 +132,45 @@ pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
         .map_err(|error| Error::DatabaseUnavailable(format!("acquire: {error}")))
 }
 
-/// What the failure of a query is: the database out or silent, or our fault.
+/// Begins a transaction.
+pub async fn begin(
+    connection: &mut PoolConnection<Postgres>,
+) -> Result<Transaction<'_, Postgres>, Error> {
+    connection
+        .begin()
+        .await
+        .map_err(|error| failure("begin", error))
+}
+
+/// Commits what was done. If this fails nobody knows what became of it.
+pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Error> {
+    transaction
+        .commit()
+        .await
+        .map_err(|error| failure("commit", error))
+}
+
+/// Undoes what was done, before anything is answered. Where this fails the connection is broken,
+/// which undoes it too.
+pub async fn rollback(transaction: Transaction<'_, Postgres>) {
+    if let Err(error) = transaction.rollback().await {
+        warn!(error = %error, "rollback failed");
+    }
+}
+
+/// Ends a transaction: only what succeeded is kept.
+pub async fn end<T>(
+    transaction: Transaction<'_, Postgres>,
+    outcome: Result<T, Error>,
+) -> Result<T, Error> {
+    match &outcome {
+        Ok(_) => commit(transaction).await?,
+        Err(_) => rollback(transaction).await,
+    }
+    outcome
+}
+
+/// What the failure of a statement is: the database out or silent, or our fault.
 fn failure(operation: &str, error: sqlx::Error) -> Error {
     let cause = format!("{operation}: {error}");
     match error {
@@ -105,8 +183,19 @@ fn failure(operation: &str, error: sqlx::Error) -> Error {
 }
 
 /// Whether an SQLSTATE is about the server and not about the statement: a bad or refused
-/// connection, a lack of resources, a shutdown, a missing role or database.
+/// connection, a transaction that has to give way, a lack of resources, a lock or statement
+/// timeout, a shutdown, a missing role or database.
 fn is_outage(sqlstate: Option<&str>) -> bool {
     let class = sqlstate.and_then(|code| code.get(..2));
-    matches!(class, Some("08" | "28" | "3D" | "53" | "57" | "58"))
+    matches!(
+        class,
+        Some("08" | "28" | "3D" | "40" | "53" | "55" | "57" | "58")
+    )
+}
+
+/// Whether the error is the violation of a constraint.
+fn violates(error: &sqlx::Error, sqlstate: &str, constraint: &str) -> bool {
+    error.as_database_error().is_some_and(|answer| {
+        answer.code().as_deref() == Some(sqlstate) && answer.constraint() == Some(constraint)
+    })
 }

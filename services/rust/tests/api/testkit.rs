@@ -2,20 +2,23 @@
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use billing::payments::proto;
 use billing::payments::proto::payments_server::{Payments, PaymentsServer};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, raw_sql};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::Notify;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::metadata::MetadataMap;
@@ -28,6 +31,9 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 // Rows that every test database has: an invoice of each of two accounts.
 pub const ACCOUNT: &str = "a0000000-0000-4000-8000-000000000001";
+pub const OTHER_ACCOUNT: &str = "a0000000-0000-4000-8000-000000000002";
+pub const SUBSCRIPTION: &str = "b0000000-0000-4000-8000-000000000001";
+pub const OTHER_SUBSCRIPTION: &str = "b0000000-0000-4000-8000-000000000002";
 pub const INVOICE: &str = "c0000000-0000-4000-8000-000000000001";
 pub const OTHER_INVOICE: &str = "c0000000-0000-4000-8000-000000000002";
 pub const UNKNOWN_INVOICE: &str = "c0000000-0000-4000-8000-000000000003";
@@ -142,6 +148,8 @@ async fn administer(statement: &str) -> sqlx::Result<()> {
     connection.close().await
 }
 
+const UPDATED_AT_UNIX_MS: i64 = 1_767_323_045_678;
+
 /// A payment provider in this process.
 pub struct Provider {
     pub target: String,
@@ -153,9 +161,20 @@ pub struct Provider {
 struct Desk {
     received: Mutex<Vec<MetadataMap>>,
     failure: Mutex<Option<Code>>,
-    holding: AtomicBool,
-    held: Notify,
-    released: Notify,
+    asked: Mutex<Vec<proto::CreatePaymentRequest>>,
+    declining: AtomicBool,
+    excess_cents: AtomicI64,
+    holding: watch::Sender<bool>,
+    held: Held,
+}
+
+/// A permit for each call that is kept.
+struct Held(Semaphore);
+
+impl Default for Held {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
 }
 
 impl Provider {
@@ -180,24 +199,39 @@ impl Provider {
         }
     }
 
-    pub fn fail_with(&self, code: Code) {
-        *self.desk.failure.lock().unwrap() = Some(code);
+    /// Makes each call fail; `None` ends that.
+    pub fn fail_with(&self, code: impl Into<Option<Code>>) {
+        *self.desk.failure.lock().unwrap() = code.into();
+    }
+
+    /// Makes each charge declined.
+    pub fn decline(&self) {
+        self.desk.declining.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes the amount of each answered charge wrong by this.
+    pub fn overcharge(&self, excess_cents: i64) {
+        self.desk.excess_cents.store(excess_cents, Ordering::SeqCst);
     }
 
     /// Keeps calls unanswered until `release`.
     pub fn hold(&self) {
-        self.desk.holding.store(true, Ordering::SeqCst);
+        self.desk.holding.send_replace(true);
     }
 
     pub fn release(&self) {
-        self.desk.released.notify_one();
+        self.desk.holding.send_replace(false);
     }
 
     /// Waits for a call that is kept.
     pub async fn held(&self) {
-        timeout(DEADLINE, self.desk.held.notified())
-            .await
-            .expect("a call");
+        let held = timeout(DEADLINE, self.desk.held.0.acquire()).await;
+        held.expect("a call").expect("an open desk").forget();
+    }
+
+    /// Each charge that was asked for so far.
+    pub fn asked(&self) -> Vec<proto::CreatePaymentRequest> {
+        self.desk.asked.lock().unwrap().clone()
     }
 
     /// The metadata of each call so far.
@@ -212,6 +246,25 @@ impl Drop for Provider {
     }
 }
 
+impl Desk {
+    /// What comes before any answer.
+    async fn receive<T>(&self, request: Request<T>) -> Result<T, Status> {
+        self.received
+            .lock()
+            .unwrap()
+            .push(request.metadata().clone());
+        if *self.holding.borrow() {
+            self.held.0.add_permits(1);
+            let mut holding = self.holding.subscribe();
+            holding.wait_for(|holding| !holding).await.expect("a desk");
+        }
+        match *self.failure.lock().unwrap() {
+            Some(code) => Err(Status::new(code, "as the test wants it")),
+            None => Ok(request.into_inner()),
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl Payments for Desk {
     /// Answers the same for the same invoice.
@@ -219,34 +272,38 @@ impl Payments for Desk {
         &self,
         request: Request<proto::GetPaymentRequest>,
     ) -> Result<Response<proto::Payment>, Status> {
-        self.received
-            .lock()
-            .unwrap()
-            .push(request.metadata().clone());
-        if self.holding.load(Ordering::SeqCst) {
-            self.held.notify_one();
-            self.released.notified().await;
-        }
-        if let Some(code) = *self.failure.lock().unwrap() {
-            return Err(Status::new(code, "as the test wants it"));
-        }
-        let invoice_id = request.into_inner().invoice_id;
+        let invoice_id = self.receive(request).await?.invoice_id;
         Ok(Response::new(proto::Payment {
             payment_id: format!("pay_{}", &invoice_id[..8]),
             invoice_id,
             status: proto::PaymentStatus::Succeeded.into(),
             amount_cents: 4916,
             currency: "USD".to_owned(),
-            updated_at_unix_ms: 1_767_323_045_678,
+            updated_at_unix_ms: UPDATED_AT_UNIX_MS,
             idempotency_key: String::new(),
         }))
     }
 
+    /// Answers the same for the same key.
     async fn create_payment(
         &self,
-        _request: Request<proto::CreatePaymentRequest>,
+        request: Request<proto::CreatePaymentRequest>,
     ) -> Result<Response<proto::Payment>, Status> {
-        Err(Status::unimplemented("no test charges"))
+        self.asked.lock().unwrap().push(request.get_ref().clone());
+        let charge = self.receive(request).await?;
+        let status = match self.declining.load(Ordering::SeqCst) {
+            true => proto::PaymentStatus::Declined,
+            false => proto::PaymentStatus::Succeeded,
+        };
+        Ok(Response::new(proto::Payment {
+            payment_id: format!("pay_{}", charge.idempotency_key),
+            invoice_id: charge.invoice_id,
+            status: status.into(),
+            amount_cents: charge.amount_cents + self.excess_cents.load(Ordering::SeqCst),
+            currency: charge.currency,
+            updated_at_unix_ms: UPDATED_AT_UNIX_MS,
+            idempotency_key: charge.idempotency_key,
+        }))
     }
 }
 
@@ -275,13 +332,18 @@ pub fn claims(changes: Value) -> Value {
 
 /// Signs claims as the service expects.
 pub fn token(changes: Value) -> String {
-    sign(Algorithm::HS256, SECRET, &claims(changes))
+    sign::<Hmac<Sha256>>("HS256", SECRET, &claims(changes))
 }
 
 /// Makes a token of any kind.
-pub fn sign(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    encode(&Header::new(algorithm), claims, &key).expect("sign a token")
+pub fn sign<M: Mac + KeyInit>(algorithm: &str, secret: &str, claims: &Value) -> String {
+    let header = json!({"typ": "JWT", "alg": algorithm}).to_string();
+    let claims = claims.to_string();
+    let message = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+    let message = message.join(".");
+    let mac = <M as KeyInit>::new_from_slice(secret.as_bytes()).expect("a key");
+    let signature = mac.chain_update(&message).finalize().into_bytes();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 /// Seconds since 1970.
@@ -305,6 +367,8 @@ pub fn environment() -> Vec<(String, String)> {
         // Nothing in a test depends on how fast this machine is.
         ("PAYMENT_TIMEOUT_MS", "30000"),
         ("SHUTDOWN_GRACE_SECONDS", "60"),
+        // Nor on what a sweep finds, but for the tests of it.
+        ("SWEEP_INTERVAL_MS", "3600000"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
@@ -384,13 +448,67 @@ impl Service {
 
     /// Asks with a good token.
     pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[]).await
+    }
+
+    /// Asks with a good token and these headers.
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let bearer = format!("Bearer {}", token(json!({})));
-        self.send("GET", path, &[("Authorization", &bearer)]).await
+        let headers = [&[("Authorization", bearer.as_str())], headers].concat();
+        self.send(method, path, &headers).await
+    }
+
+    /// Asks with a good token, these headers and a JSON body.
+    pub async fn write(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        self.write_as(json!({}), method, path, body, headers).await
+    }
+
+    /// The same with another token's claims.
+    pub async fn write_as(
+        &self,
+        changes: Value,
+        method: &str,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let bearer = format!("Bearer {}", token(changes));
+        let own = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        let length = body.len().to_string();
+        let headers = [&own, headers, &[("Content-Length", &length)]].concat();
+        let head = head(method, path, &headers);
+        exchange(self.address, method, format!("{head}{body}").as_bytes()).await
+    }
+
+    /// Creates an invoice of the account and returns its id.
+    pub async fn create(&self, status: &str) -> String {
+        let body = format!(
+            r#"{{"subscription_id":"{SUBSCRIPTION}","status":"{status}","amount_cents":4916,"currency":"EUR"}}"#
+        );
+        let created = self.write("POST", "/v1/invoices", &body, &[]).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    pub async fn pay(&self, invoice: &str, key: &str) -> Answer {
+        let path = format!("/v1/invoices/{invoice}/pay");
+        let headers = [("Idempotency-Key", key)];
+        self.write("POST", &path, "{}", &headers).await
     }
 
     /// Asks with just these headers.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-        send(self.address, method, path, headers).await
+        let head = head(method, path, headers);
+        exchange(self.address, method, head.as_bytes()).await
     }
 
     pub async fn terminate(&self) {
@@ -459,6 +577,16 @@ impl Answer {
         serde_json::from_str(&self.body).expect("a JSON body")
     }
 
+    /// Whether it has the status, and is a problem of this name.
+    #[track_caller]
+    pub fn expect(&self, status: u16, problem: &str) {
+        assert_eq!(
+            (self.status, self.problem().as_str()),
+            (status, problem),
+            "{self:?}"
+        );
+    }
+
     /// The last part of the type of the problem in the body.
     pub fn problem(&self) -> String {
         assert_eq!(
@@ -475,21 +603,21 @@ impl Answer {
     }
 }
 
-/// Asks once on a connection of its own.
-pub async fn send(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> Answer {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+/// The head of a request.
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    request.push_str("\r\n");
+    head + "\r\n"
+}
+
+/// Sends a request on a connection of its own.
+pub async fn exchange(address: SocketAddr, method: &str, request: &[u8]) -> Answer {
     let exchange = async {
         let mut connection = BufReader::new(TcpStream::connect(address).await?);
-        connection.write_all(request.as_bytes()).await?;
+        // An answer may come before all of it is sent, and the connection be closed then.
+        drop(connection.write_all(request).await);
         read_answer(&mut connection, method != "HEAD").await
     };
     timeout(DEADLINE, exchange)
@@ -522,7 +650,7 @@ async fn read_answer(
         headers: headers.collect(),
         body: String::new(),
     };
-    if has_body {
+    if has_body && ![204, 304].contains(&answer.status) {
         let length = answer.header("content-length").expect("a length");
         let mut body = vec![0; length.parse().expect("a number")];
         connection.read_exact(&mut body).await?;
@@ -538,4 +666,26 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
         assert!(Instant::now() < deadline, "never happened: {what}");
         sleep(LOOK_AGAIN_AFTER).await;
     }
+}
+
+/// Whether statements are counted in this database, after a try.
+pub async fn is_loaded(connection: &mut PgConnection) -> bool {
+    let made = sqlx::query("CREATE EXTENSION IF NOT EXISTS pg_stat_statements");
+    let made = made.execute(connection).await;
+    if let Err(error) = &made {
+        eprintln!("not checked: {error}");
+    }
+    made.is_ok()
+}
+
+/// The statements of requests in this database, and how often each was called.
+pub async fn statements(connection: &mut PgConnection) -> Vec<(String, i64)> {
+    sqlx::query_as(
+        "SELECT query, calls FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid \
+         WHERE datname = current_database() AND query NOT LIKE '%pg_stat_statements%' \
+         AND query NOT LIKE 'UPDATE payment_attempts SET lease_until = now() + $1%' ORDER BY query",
+    )
+    .fetch_all(connection)
+    .await
+    .expect("read the counts")
 }
