@@ -127,11 +127,13 @@ pub async fn recover(
         let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         response.unwrap_or_else(|panic| panicked(panic).into_response())
     };
-    match response.extensions().get::<Problem>() {
-        None => response,
+    let (mut parts, body) = response.into_parts();
+    match parts.extensions.remove::<Problem>() {
+        None => Response::from_parts(parts, body),
         Some(problem) => {
             let mut answer = problem.answer(uri.path(), meta.request_id());
-            answer.extensions_mut().insert(problem.clone());
+            answer.headers_mut().extend(parts.headers);
+            answer.extensions_mut().insert(problem);
             answer
         }
     }

@@ -19,11 +19,12 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::PgPool;
 
 use auth::Authenticator;
+use problem::Problem;
 use query::CursorKey;
 
 use crate::config::Config;
@@ -111,15 +112,15 @@ pub fn router(app: Arc<App>) -> Router {
             authenticated(post(payments::pay)),
         ),
     ];
-    let router = routes
-        .into_iter()
-        .fold(Router::new(), |router, (path, allowed, methods)| {
-            let options = async move || (StatusCode::NO_CONTENT, [(header::ALLOW, allowed)]);
-            router.route(path, methods.options(options))
-        });
+    let mut router = Router::new();
+    for (path, allowed, methods) in routes {
+        let options = async move || (StatusCode::NO_CONTENT, [(header::ALLOW, allowed)]);
+        // Said here and not left to axum, which says it with an unknown route of the shape, too.
+        let other = async move || ([(header::ALLOW, allowed)], Problem::METHOD_NOT_ALLOWED);
+        router = router.route(path, any(other).merge(methods.options(options)));
+    }
     router
         .fallback(problem::unknown_route)
-        .method_not_allowed_fallback(problem::method_not_allowed)
         // The last one added is the outermost.
         .layer(from_fn(middleware::recover))
         .layer(from_fn(middleware::access_log))

@@ -393,8 +393,3 @@ impl IntoResponse for Problem {
 pub async fn unknown_route() -> Problem {
     Problem::UNKNOWN_ROUTE
 }
-
-/// Answers a method that the resource lacks; the router adds `Allow`.
-pub async fn method_not_allowed() -> Problem {
-    Problem::METHOD_NOT_ALLOWED
-}

@@ -281,6 +281,9 @@ async fn unknown_route_is_404_problem() {
             )
         );
         assert_eq!(answer.problem(), "not_found");
+        let answer = service.send("POST", path, &[]).await;
+        answer.expect(404, "not_found");
+        assert_eq!(answer.header("allow"), None, "{path}");
     }
 }
 
