@@ -26,6 +26,7 @@ class Rig:
     credentials: Credentials
     control: StubControl
     ledger: Path
+    log: Path
 
 
 @dataclass

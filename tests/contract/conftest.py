@@ -52,6 +52,14 @@ def target(request: pytest.FixtureRequest) -> Target:
     return start(name)
 
 
+@pytest.fixture(scope="session")
+def pair(started: Callable[[str], Target]) -> tuple[Target, Target]:
+    """The two services beside each other."""
+    if BASE_URL or len(SERVICES) != 2:
+        pytest.skip("compares two services of this checkout")
+    return started(SERVICES[0]), started(SERVICES[1])
+
+
 @pytest.fixture
 def api(target: Target) -> Api:
     """An account."""

@@ -57,8 +57,15 @@ class Bench:
             worker_threads=2,
             payment_timeout_ms=PAYMENT_TIMEOUT_MS,
         )
-        rig = Rig(database_url, credentials, self._stub.control, self._ledger)
         with Service(self._host, manifest, settings, part=f"service-{name}") as service:
+            assert service.log_path is not None
+            rig = Rig(
+                database_url,
+                credentials,
+                self._stub.control,
+                self._ledger,
+                Path(service.log_path),
+            )
             yield Target(name, service.base_url, {}, rig)
 
     def _new_database(self, name: str) -> str:

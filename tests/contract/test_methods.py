@@ -1,6 +1,6 @@
 """Routes, methods, HEAD, OPTIONS, ids in paths, queries, request ids, health."""
 
-from uuid import NAMESPACE_DNS, uuid1, uuid3, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.contract.api import SUBSCRIPTION, Api
 from tests.contract.problems import ID, NO_ROUTE, QUERY, check_problem, is_made_id
 from tests.contract.wire import Answer, exchange
 
-ID_HERE = str(uuid4())
+ID_HERE = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 ALLOWED = {
     "/v1/subscriptions": "GET,HEAD,POST,OPTIONS",
     "/v1/invoices": "GET,HEAD,POST,OPTIONS",
@@ -51,8 +51,8 @@ BAD_IDS = [
     f"{ID_HERE};x=1",
 ]
 GOOD_IDS = [
-    str(uuid1()),
-    str(uuid3(NAMESPACE_DNS, "x")),
+    "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+    "3f2504e0-4f89-31d3-9a0c-0305e82c3301",
     "00000000-0000-0000-0000-000000000000",
     "ffffffff-ffff-ffff-ffff-ffffffffffff",
 ]
@@ -88,8 +88,9 @@ def test_each_path_allows_just_its_methods(api: Api, path: str, method: str) -> 
         elif method in allowed.split(","):
             assert answer.status == (200 if path in ("/livez", "/readyz") else 401)
         else:
-            check_problem(answer, "method_not_allowed", tried)
-            assert answer.header("allow") == allowed
+            assert (answer.status, answer.header("allow")) == (405, allowed)
+            if method != "HEAD":
+                check_problem(answer, "method_not_allowed", tried)
 
 
 @pytest.mark.parametrize("path", UNKNOWN_ROUTES)

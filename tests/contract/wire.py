@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
@@ -88,9 +89,7 @@ def exchange_raw(base_url: str, parts: Iterable[bytes], method: str = "GET") -> 
     """Sends bytes as they are, and reads one answer. The service may answer and close before it
     has read all of them."""
     with connect(base_url) as connection:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # an answer may be there all the same
             for part in parts:
                 connection.sendall(part)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the answer may be there all the same
         return receive(connection, method)
