@@ -184,7 +184,11 @@ def test_a_far_end_told_to_end_leaves_nothing(tmp_path: Path, run_id: str) -> No
             host.check()
 
 
-def test_a_killed_far_end_takes_its_processes_along(tmp_path: Path, run_id: str) -> None:
+def test_a_killed_far_end_takes_its_processes_along(
+    tmp_path: Path, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its folder stays until another far end comes by.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     checkout = make_checkout(tmp_path, _script(STUBBORN["ignores TERM"]))
     with host_on(checkout, run_id) as host:
         host.start(fake(tmp_path)).wait_for_line("up", DEADLINE_S)
