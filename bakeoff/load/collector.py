@@ -8,6 +8,7 @@ quits if it is headless.
 """
 
 from locust.runners import STATE_MISSING, STATE_STOPPING, MasterRunner, Runner
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 import logging
 import time
@@ -147,6 +148,7 @@ class Collector:
             self._say("bakeoff_finish", worker, limit_s=limit_s)
         while self._state == "stopping":
             gevent.sleep(0.01)
+        self._let_files_follow()
 
     # The run.
 
@@ -248,9 +250,16 @@ class Collector:
         while self._runner.state == "spawning":
             gevent.sleep(0.01)
         if options.headless:
+            self._let_files_follow()
             self._runner.quit()
         elif self._runner.state != STATE_STOPPING:
             self._runner.stop()
+
+    def _let_files_follow(self) -> None:
+        """Locust writes its CSV files once a second, not at the end: waits for the last time."""
+        options = self._environment.parsed_options
+        if options.headless and options.csv_prefix:
+            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)
 
     # The workers.
 

@@ -34,12 +34,14 @@ SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
 Answer = Callable[[socket.socket, bytes], None]
 
 
-def wait_for(what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+def wait_for(
+    what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S, every_s: float = 0.02
+) -> None:
     """Polls until `is_so`, or fails with `what`."""
     deadline = time.monotonic() + deadline_s
     while not is_so():
         assert time.monotonic() < deadline, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def exists(pid: int) -> bool:
@@ -175,8 +177,8 @@ class Locust:
         return decode_measurement(self.call("/bakeoff/measurements")[1])
 
     def wait_until(self, *states: str) -> dict[str, Any]:
-        """Waits for a state of the run."""
-        wait_for(f"a run that is {states}", lambda: self.summary()["state"] in states)
+        """Waits for a state of the run, and looks seldom: the page is served by the master."""
+        wait_for(f"a run that is {states}", lambda: self.summary()["state"] in states, every_s=0.25)
         return self.summary()
 
     def run(self, host: str, **form: Any) -> PhaseMeasurement:

@@ -15,6 +15,12 @@ from bakeoff.load.engine.schedule import NEVER_NS, NS, Chunk, Part, Schedule, cl
 from bakeoff.load.wire import TAG_WAITED
 from bakeoff.timerfd import TimerFd
 
+# An idle core takes about as long to wake up, so the timer rings earlier and the rest is waited
+# for busily, which takes away most of the lateness. It costs up to 6 % of a core at the rate up
+# to which it is done; above it the engine sleeps too little for it to matter.
+_EARLY_NS = 30_000
+_EARLY_UP_TO_RPS = 2000
+
 
 class Pacer(Protocol):
     """Hands out arrivals from `start` on, until its end or `stop`."""
@@ -90,6 +96,8 @@ class OpenPacer:
         self._arrivals = _Arrivals(schedule.chunks(part), start_ns)
         self._idle: list[Lane] = []
         self._timer = TimerFd()
+        seldom = schedule.rate_rps / part.count <= _EARLY_UP_TO_RPS
+        self._early_ns = _EARLY_NS if seldom else 0
         self._stopped = False
 
     def start(self) -> None:
@@ -128,8 +136,15 @@ class OpenPacer:
 
     def _tick(self) -> None:
         idle, arrivals = self._idle, self._arrivals
-        while idle and arrivals.due_ns <= monotonic_ns():
+        early_ns = self._early_ns
+        while idle:
             due_ns = arrivals.due_ns
+            ahead_ns = due_ns - monotonic_ns()
+            if ahead_ns > early_ns:
+                break
+            if ahead_ns > 0:
+                while monotonic_ns() < due_ns:
+                    pass
             number, draw = arrivals.take()
             self.begun += 1
             idle.pop().begin(number, draw, due_ns, 0)
@@ -138,7 +153,7 @@ class OpenPacer:
     def _rearm(self) -> None:
         due_ns = self._arrivals.due_ns
         if self._idle and due_ns < NEVER_NS:
-            self._timer.arm(due_ns)
+            self._timer.arm(due_ns - self._early_ns)
         else:
             self._timer.disarm()
 
