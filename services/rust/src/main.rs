@@ -2,6 +2,7 @@
 
 use std::future::IntoFuture;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use axum::serve::ListenerExt;
 use billing::api::{self, App};
 use billing::config::Config;
 use billing::logging;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -43,6 +44,21 @@ fn main() -> ExitCode {
     })
 }
 
+/// Parity: Go asks for the kernel's limit, tokio for 128, and a burst of connections beyond the
+/// backlog waits a second to be tried again. The kernel cuts this to its limit.
+const LISTEN_BACKLOG: u32 = 65_535;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
 /// Serves until a signal, and then as long as the stop takes.
 async fn run(config: Config) -> io::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -53,7 +69,7 @@ async fn run(config: Config) -> io::Result<ExitCode> {
             _ = interrupt.recv() => {}
         }
     };
-    let listener = TcpListener::bind(config.listen_addr).await?;
+    let listener = listen(config.listen_addr)?;
     let address = listener.local_addr()?;
     // Left off by axum; on in Go.
     let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap_or_default());
