@@ -1,5 +1,6 @@
 """Locust processes with the load in them, and servers to aim at, each ended with its block."""
 
+import ctypes
 import json
 import os
 import select
@@ -30,6 +31,8 @@ TOKEN = "the-token-of-this-test"
 # Ten times what it takes, and more.
 DEADLINE_S = 60.0
 SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
+
+_PR_SET_PDEATHSIG = 1
 
 Answer = Callable[[socket.socket, bytes], None]
 
@@ -62,7 +65,10 @@ def process(
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}
+        command,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+        preexec_fn=_end_with_this_process,
     ) as started:
         try:
             yield started
@@ -73,6 +79,11 @@ def process(
                     started.wait(DEADLINE_S / 4)
                 except subprocess.TimeoutExpired:
                     started.kill()
+
+
+def _end_with_this_process() -> None:
+    """Even when the tests are killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def json_line(started: "subprocess.Popen[bytes]") -> dict[str, Any]:
