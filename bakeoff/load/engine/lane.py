@@ -24,16 +24,19 @@ from bakeoff.load.user import OpenModelUser
 
 TaskCoroutine = Coroutine[Any, Any, Any]
 TaskFunction = Callable[[OpenModelUser], TaskCoroutine]
+# Number, draw, when it is due (ns; 0: when it sends a request), TAG_WAITED or 0.
+Arrival = tuple[int, float, int, int]
 
 
 class Pacer(Protocol):
     """Who hands out the arrivals."""
 
-    def free(self, lane: "Lane") -> None:
-        """The lane can take an arrival; called outside of any asyncio task."""
+    def take(self, lane: "Lane") -> Arrival | None:
+        """The next arrival for a lane that is free; None: it is parked until there is one, which
+        `start` then gives it."""
 
     def withdraw(self, lane: "Lane") -> None:
-        """The lane cannot, until it is free again."""
+        """A parked lane is not free any more."""
 
 
 class Lane(Exchange):
@@ -47,8 +50,9 @@ class Lane(Exchange):
         # The user of each task, and how to choose one by the number of the arrival.
         self.tasks: list[tuple[OpenModelUser, TaskFunction]] = []
         self.choose: Callable[[int], int] | None = None
-        # From the start of an arrival until the pacer may hand out the next.
+        # Between the start of an arrival and its end; and while the pacer looks for one.
         self.occupied = False
+        self.parked = False
         self._coroutine: TaskCoroutine | None = None
         self._context = copy_context()
         self._run_in_context = self._context.run
@@ -69,107 +73,121 @@ class Lane(Exchange):
             self._coroutine = None
         self._task.cancel()
 
-    # An arrival.
+    # Arrivals. All of this is called outside of any asyncio task.
 
-    def begin(self, number: int, draw: float, intended_ns: int, mark: int) -> None:
-        """Starts the arrival `number`, due at `intended_ns` (0: when it sends a request).
+    def begin(self) -> None:
+        """Takes an arrival, if the lane is free and there is one."""
+        if not (self.occupied or self.parked or self.closed) and self.connection.ready:
+            arrival = self.pacer.take(self)
+            if arrival is not None:
+                self.start(arrival)
 
-        `mark` is TAG_WAITED where it had found no free lane, else 0.
-        """
-        which = 0 if self.choose is None else self.choose(number)
-        user, function = self.tasks[which]
-        user.arrival = number
-        user.draw = draw
-        self.occupied = True
-        self._coroutine = coroutine = function(user)
-        self.intended_ns = intended_ns
-        self.mark = mark
-        self.fresh = True
-        if not self._step(coroutine.send, None):
-            # Over without waiting for anything: not from here, or a backlog would recurse.
-            self.loop.call_soon(self._free)
+    def start(self, arrival: Arrival) -> None:
+        """Starts an arrival on a lane that was parked."""
+        self._drive(self._task_of(arrival).send, None)
 
     def resume(self, response: Response | None, failure: RequestFailed | None) -> None:
         coroutine = self._coroutine
         if coroutine is None:
             return
         if failure is None:
-            goes_on = self._step(coroutine.send, response)
+            self._drive(coroutine.send, response)
         else:
-            goes_on = self._step(coroutine.throw, failure)
-        if not goes_on:
-            self._free()
-        elif self.waiting:
+            self._drive(coroutine.throw, failure)
+        if self.waiting:
             self.next_turn()
 
-    def _step(self, resume: Callable[[Any], Any], value: Any) -> bool:
-        """Drives the coroutine to its next wait by hand; False where it is over."""
-        task, loop = self._task, self.loop
-        _enter_task(loop, task)
-        self.by_hand = self.connection.ready and not self.waiting
+    def _task_of(self, arrival: Arrival) -> TaskCoroutine:
+        number, draw, self.intended_ns, self.mark = arrival
+        which = 0 if self.choose is None else self.choose(number)
+        user, function = self.tasks[which]
+        user.arrival = number
+        user.draw = draw
+        self.occupied = True
+        self.fresh = True
+        self._coroutine = coroutine = function(user)
+        return coroutine
+
+    def _drive(self, resume: Callable[[Any], Any], value: Any) -> None:
+        """Drives a task by hand to its next wait; where it is over, the next one, and so on."""
+        asyncio_task, loop = self._task, self.loop
+        _enter_task(loop, asyncio_task)
         try:
-            yielded = self._run_in_context(resume, value)
-        except (StopIteration, RequestFailed):
-            self._coroutine = None
-            return False
-        except Exception as error:  # noqa: BLE001 - whatever a task raises
-            self.books.task_failed(error)
-            self._coroutine = None
-            return False
+            while True:
+                self.by_hand = self.connection.ready and not self.waiting
+                try:
+                    yielded = self._run_in_context(resume, value)
+                except (StopIteration, RequestFailed):
+                    pass
+                except Exception as error:  # noqa: BLE001 - whatever a task raises
+                    self.books.task_failed(error)
+                else:
+                    if yielded is not self._turn and not self._handover.done():
+                        self._handover.set_result(yielded)
+                    return
+                waited = not self.fresh
+                self._end_task()
+                if self._handover.done():
+                    # The task has cancelled its asyncio.Task on its way out.
+                    self._arm()
+                    waited = False
+                if not waited:
+                    # Over without waiting for anything: others must have their turn, too.
+                    loop.call_soon(self.begin)
+                    return
+                arrival = self.pacer.take(self) if self.connection.ready else None
+                if arrival is None:
+                    return
+                resume, value = self._task_of(arrival).send, None
         finally:
             self.by_hand = False
-            _leave_task(loop, task)
-        if yielded is not self._turn and not self._handover.done():
-            self._handover.set_result(yielded)
-        return True
+            _leave_task(loop, asyncio_task)
 
-    def _free(self) -> None:
-        if self.closed:
-            return
+    def _end_task(self) -> None:
+        self._coroutine = None
         self.occupied = False
         if self.fresh:
             self.books.empty += 1
-        if self.connection.ready:
-            self.pacer.free(self)
-        else:
-            # A request that the task started and did not wait for. Without one: it comes back.
+        if self.sent_ns:
+            # A request that the task has started and does not wait for.
             self.abandon("abandoned by its task")
 
     def disconnected(self) -> None:
-        if not self.occupied:
+        if self.parked:
             self.pacer.withdraw(self)
 
     def reconnected(self) -> None:
-        if not self.occupied and self.connection.ready and not self.closed:
-            self.pacer.free(self)
+        self.begin()
 
     # The task as a real Task.
 
     def _arm(self) -> None:
         self._handover = self.loop.create_future()
-        self._task = self.loop.create_task(self._take_over(), context=self._context)
+        self._task = self.loop.create_task(self._take_over(self._handover), context=self._context)
 
-    async def _take_over(self) -> None:
+    async def _take_over(self, handover: "asyncio.Future[Any]") -> None:
         error: BaseException | None = None
         yielded = None
         try:
-            yielded = await self._handover
+            yielded = await handover
         except asyncio.CancelledError as cancelled:
             error = cancelled
-            if self._handover.done() and not self._handover.cancelled():
+            if handover.done() and not handover.cancelled():
                 # Cancelled just after it went over: so is what it waits for.
-                waited_for = self._handover.result()
+                waited_for = handover.result()
                 if asyncio.isfuture(waited_for):
                     waited_for.cancel()
         if self.closed:
             raise asyncio.CancelledError
+        if handover is not self._handover:
+            return
         coroutine = self._coroutine
         if coroutine is not None:
             await self._carry(coroutine, yielded, error)
-        self._coroutine = None
+            self._end_task()
         self._arm()
-        if coroutine is not None:
-            self.loop.call_soon(self._free)
+        # Not before the new one has begun to wait.
+        self.loop.call_soon(self.begin)
 
     async def _carry(
         self, coroutine: TaskCoroutine, yielded: Any, error: BaseException | None

@@ -56,11 +56,11 @@ class Run:
 
     # The pacer that the lanes know before the run starts.
 
-    def free(self, lane: Lane) -> None:
-        """A lane can take an arrival: it will be asked for when the run starts."""
+    def take(self, lane: Lane) -> None:
+        """There is no arrival yet; all lanes will be asked when the run starts."""
 
     def withdraw(self, lane: Lane) -> None:
-        """A lane cannot: it will say when it can."""
+        """No lane is parked yet."""
 
     # The run.
 
@@ -93,8 +93,7 @@ class Run:
         self._pacer.start()
         for lane in self._lanes:
             lane.pacer = self._pacer
-            if lane.connection.ready:
-                self._pacer.free(lane)
+            lane.begin()
         self._loop.call_later(_SWEEP_S, self._sweep)
         self._loop.call_later(_FLUSH_S, self._flush)
         if order.duration_s:
