@@ -45,11 +45,12 @@ class OwnFolder:
             _give(path, user)
         return str(path)
 
-    def write(self, name: str, content: bytes, user: str | None) -> str:
-        """Writes a new file that one user alone may read."""
+    def write(self, name: str, content: bytes, user: str | None, append: bool = False) -> str:
+        """Writes a new file that one user alone may read, or adds to one that was begun."""
         path = self._inside(name)
+        how = os.O_APPEND if append else os.O_CREAT | os.O_EXCL
         with _named_errors(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | how, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             _give(path, user)

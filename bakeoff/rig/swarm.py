@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bakeoff.errors import PartDiedError, RigError, StartError
+from bakeoff.experiment import LOCAL, ROOT
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
 from bakeoff.hosts.protocol import PYTHON
 
@@ -141,7 +142,8 @@ class SwarmSettings:
     web_port: int = 0
     # More of Locust's arguments, those that the Locust file declares.
     arguments: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    # More of the environment, by host.
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class Swarm(AbstractContextManager["Swarm"]):
             address = self._settings.address
             self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
             for index, host in enumerate(self._settings.worker_hosts):
-                spec = self._worker_spec(index, ports["master_port"])
+                spec = self._worker_spec(host, index, ports["master_port"])
                 self.workers.append(Worker(host.name, stack.enter_context(host.start(spec))))
             for worker in self.workers:
                 self._announcement(worker.process, "worker")
@@ -232,32 +234,37 @@ class Swarm(AbstractContextManager["Swarm"]):
             *("--master", "--web-host", settings.address, "--web-port", str(settings.web_port)),
             *("--master-bind-host", settings.address, "--master-bind-port", "0"),
         ]
-        return settings.master_host.start(self._spec("locust-master", argv))
+        host = settings.master_host
+        return host.start(self._spec(host, "locust-master", argv))
 
-    def _worker_spec(self, index: int, master_port: int) -> ProcessSpec:
+    def _worker_spec(self, host: Host, index: int, master_port: int) -> ProcessSpec:
         argv = ["--worker", "--master-host", self._settings.address]
         argv += ["--master-port", str(master_port)]
-        return self._spec(f"locust-worker-{index}", argv)
+        return self._spec(host, f"locust-worker-{index}", argv)
 
-    def _spec(self, name: str, argv: Sequence[str]) -> ProcessSpec:
+    def _spec(self, host: Host, name: str, argv: Sequence[str]) -> ProcessSpec:
         settings = self._settings
+        is_here = host.name == LOCAL
+        folder = settings.folder if is_here else Path(host.facts().folder)
         return ProcessSpec(
             name=name,
             argv=[
-                *(PYTHON, "-m", "locust", "-f", str(settings.locustfile)),
+                *(PYTHON, "-m", "locust", "-f", str(settings.locustfile.relative_to(ROOT))),
                 *argv,
                 *settings.arguments,
             ],
             environment={
-                **settings.environment,
+                **settings.environments.get(host.name, {}),
                 "BAKEOFF_ANNOUNCE": "1",
                 "BAKEOFF_RUN_TOKEN": self._token,
                 "BAKEOFF_TARGETS": json.dumps(dict(settings.targets)),
                 "BAKEOFF_ALLOWED_HOSTS": settings.address,
             },
-            cwd=str(settings.folder),
-            log=str(settings.folder / f"{name}.log"),
-            cpus=settings.cpus,
+            # The checkout there, to which the Locust file's path is relative.
+            cwd=".",
+            log=str(folder / f"{name}.log"),
+            # The numbers of this machine's cores say nothing about another's.
+            cpus=settings.cpus if is_here else None,
         )
 
     def _master_ports(self) -> dict[str, Any]:

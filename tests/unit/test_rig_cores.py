@@ -19,8 +19,8 @@ def test_the_highest_cores_go_to_the_service(
     usable: list[int], wanted: int | None, service: set[int], rig: set[int]
 ) -> None:
     plan = plan_cores(usable, wanted, pin=True)
-    assert plan.service == service
-    assert plan.rig == rig
+    assert plan.service == frozenset(service)
+    assert plan.rig == frozenset(rig)
     assert plan.service_threads == len(service)
 
 
