@@ -14,6 +14,7 @@ from bakeoff.load.engine.books import Books
 from bakeoff.load.engine.client import RequestFailed, Response
 from bakeoff.load.engine.connection import Connection
 from bakeoff.load.engine.target import Target
+from bakeoff.load.wire import pack_sample
 
 _RETRY_S = 0.05
 _RETRY_MAXIMUM_S = 1.0
@@ -127,7 +128,7 @@ class Exchange(ABC):
         """An answer is whole."""
         expect = self._expect
         right = status < 400 if expect is None else status == expect
-        self._samples += (
+        self._samples += pack_sample(
             self._due_ns,
             self.sent_ns,
             done_ns,
@@ -178,7 +179,7 @@ class Exchange(ABC):
         self._sample(done_ns, wire.BROKEN)
 
     def _sample(self, done_ns: int, outcome: int) -> None:
-        self._samples += (self._due_ns, self.sent_ns, done_ns, outcome, 0, 0, self._tag)
+        self._samples += pack_sample(self._due_ns, self.sent_ns, done_ns, outcome, 0, 0, self._tag)
         self.sent_ns = 0
 
     # Opening and closing.
