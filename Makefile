@@ -7,7 +7,7 @@ export PATH := $(PATH):$(CURDIR)/.toolchains/go/go/bin:$(CURDIR)/.toolchains/rus
 STATICCHECK := v0.8.2
 PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
 
-.PHONY: setup compare ui doctor test lint types check-services fmt soak bench proto lock clean
+.PHONY: setup compare ui doctor test lint types check-services fmt contract soak bench proto lock clean
 
 setup: $(VENV)/.locked
 	@$(BIN)/python -m bakeoff.toolchains
@@ -32,9 +32,14 @@ doctor: setup
 
 # The truth tests run by themselves: they hold the generator against a server, a core each.
 TRUTH := tests/integration/test_truth.py
+# The suite of the whole contract, which is ahead of the services: see services/contract/README.md.
+CONTRACT := tests/contract
 test: setup
-	$(BIN)/pytest -q -n 3 --ignore=$(TRUTH) $(ARGS)
+	$(BIN)/pytest -q -n 3 --ignore=$(TRUTH) --ignore=$(CONTRACT) $(ARGS)
 	$(BIN)/pytest -q $(TRUTH)
+
+contract: setup
+	$(BIN)/pytest -q $(CONTRACT) $(ARGS)
 
 soak: setup
 	BAKEOFF_SCALE=1 $(BIN)/pytest -v $(TRUTH)

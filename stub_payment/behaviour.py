@@ -2,30 +2,23 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from protos.payment.v1.payment_pb2 import Behaviour, Exponential, Fault, Latency, Lognormal
+from protos.payment.v1.payment_pb2 import Behaviour, Exponential, Latency, Lognormal
+from stub_payment.faults import (
+    METHODS,
+    DealtFault,
+    InvalidBehaviourError,
+    check_faults,
+    check_range,
+    dealt_to,
+)
 
 MINIMUM_SCALE_MS = 1e-6  # a nanosecond; below it logarithms and rates overflow
 MAXIMUM_LATENCY_MS = 3_600_000.0  # an hour, also where a distribution names no maximum
 MAXIMUM_SIGMA = 10.0
 MAXIMUM_REMEMBERED_IDS = 1_000_000
-STATUS_CODES = range(1, 17)
-SHARE_ROUNDING = 1e-9  # what a sum of decimal shares may be above 1
-
-
-class InvalidBehaviourError(ValueError):
-    """A behaviour that cannot be; the message begins with the field's name."""
-
-
-@dataclass(frozen=True)
-class DealtFault:
-    """What goes wrong with one call; `code` is a gRPC status, 0 where there is none."""
-
-    kind: Literal["status_code", "hang", "reset"]
-    code: int = 0
 
 
 class Plan(NamedTuple):
@@ -41,20 +34,20 @@ class Dice:
     def __init__(self, behaviour: Behaviour, process_index: int) -> None:
         self._random = Random(f"{behaviour.seed}/{process_index}")
         self._delay_s = _delay_draw(behaviour.latency, self._random)
-        self._faults = _cumulated(behaviour)
+        self._faults = {method: dealt_to(method, behaviour.faults) for method in METHODS}
 
-    def throw(self) -> Plan | None:
-        """The next call's plan, or None for an answer at once."""
+    def throw(self, method: str) -> Plan | None:
+        """The plan of the next call, which is of this method, or None for an answer at once."""
         delay_s = self._delay_s()
-        fault = self._fault() if self._faults else None
+        fault = self._fault(method)
         return Plan(delay_s, fault) if delay_s > 0 or fault else None
 
-    def _fault(self) -> DealtFault | None:
+    def _fault(self, method: str) -> DealtFault | None:
+        dealt = self._faults[method]
+        if not dealt:
+            return None
         point = self._random.random()
-        for limit, fault in self._faults:
-            if point < limit:
-                return fault
-        return None
+        return next((fault for limit, fault in dealt if point < limit), None)
 
 
 def dice_for(behaviour: Behaviour, process_index: int) -> Dice | None:
@@ -67,11 +60,7 @@ def dice_for(behaviour: Behaviour, process_index: int) -> Dice | None:
 def check_behaviour(behaviour: Behaviour) -> None:
     """Raises InvalidBehaviourError, naming the field, where a behaviour makes no sense."""
     _check_latency(behaviour.latency)
-    for index, fault in enumerate(behaviour.faults):
-        _check_fault(fault, f"faults[{index}]")
-    total = math.fsum(fault.share for fault in behaviour.faults)
-    if total > 1 + SHARE_ROUNDING:
-        raise InvalidBehaviourError(f"faults: the shares add up to {total}, at most 1 can be dealt")
+    check_faults(behaviour)
     if behaviour.remember_request_ids > MAXIMUM_REMEMBERED_IDS:
         raise InvalidBehaviourError(
             f"remember_request_ids: {behaviour.remember_request_ids} is over"
@@ -82,37 +71,16 @@ def check_behaviour(behaviour: Behaviour) -> None:
 def _check_latency(latency: Latency) -> None:
     match latency.WhichOneof("kind"):
         case "fixed_ms":
-            _check_range("latency.fixed_ms", latency.fixed_ms, MAXIMUM_LATENCY_MS)
+            check_range("latency.fixed_ms", latency.fixed_ms, MAXIMUM_LATENCY_MS)
         case "lognormal":
             shape = latency.lognormal
             _check_scale("latency.lognormal.median_ms", shape.median_ms)
-            _check_range("latency.lognormal.sigma", shape.sigma, MAXIMUM_SIGMA)
-            _check_range("latency.lognormal.maximum_ms", shape.maximum_ms, MAXIMUM_LATENCY_MS)
+            check_range("latency.lognormal.sigma", shape.sigma, MAXIMUM_SIGMA)
+            check_range("latency.lognormal.maximum_ms", shape.maximum_ms, MAXIMUM_LATENCY_MS)
         case "exponential":
             mean_ms, maximum_ms = latency.exponential.mean_ms, latency.exponential.maximum_ms
             _check_scale("latency.exponential.mean_ms", mean_ms)
-            _check_range("latency.exponential.maximum_ms", maximum_ms, MAXIMUM_LATENCY_MS)
-
-
-def _check_fault(fault: Fault, field: str) -> None:
-    _check_range(f"{field}.share", fault.share, 1.0)
-    match fault.WhichOneof("kind"):
-        case "status_code":
-            if fault.status_code not in STATUS_CODES:
-                raise InvalidBehaviourError(
-                    f"{field}.status_code: {fault.status_code} is no gRPC error from 1 to 16"
-                )
-        case "hang" if not fault.hang:
-            raise InvalidBehaviourError(f"{field}.hang: false is no fault; leave the fault out")
-        case "reset" if not fault.reset:
-            raise InvalidBehaviourError(f"{field}.reset: false is no fault; leave the fault out")
-        case None:
-            raise InvalidBehaviourError(f"{field}.kind: none of status_code, hang and reset is set")
-
-
-def _check_range(field: str, value: float, maximum: float) -> None:
-    if not 0 <= value <= maximum:  # not a number fails too
-        raise InvalidBehaviourError(f"{field}: {value} is not from 0 to {maximum}")
+            check_range("latency.exponential.maximum_ms", maximum_ms, MAXIMUM_LATENCY_MS)
 
 
 def _check_scale(field: str, value: float) -> None:
@@ -144,21 +112,3 @@ def _exponential_draw(shape: Exponential, random: Random) -> Callable[[], float]
     rate_per_s = 1000 / shape.mean_ms
     limit_s = (shape.maximum_ms or MAXIMUM_LATENCY_MS) / 1000
     return lambda: min(random.expovariate(rate_per_s), limit_s)
-
-
-def _cumulated(behaviour: Behaviour) -> list[tuple[float, DealtFault]]:
-    limits: list[tuple[float, DealtFault]] = []
-    total = 0.0
-    for fault in behaviour.faults:
-        total += fault.share
-        limits.append((total, _dealt(fault)))
-    return limits
-
-
-def _dealt(fault: Fault) -> DealtFault:
-    match fault.WhichOneof("kind"):
-        case "status_code":
-            return DealtFault("status_code", fault.status_code)
-        case "hang":
-            return DealtFault("hang")
-    return DealtFault("reset")

@@ -12,13 +12,15 @@ from google.protobuf.empty_pb2 import Empty
 from bakeoff.errors import PartDiedError
 from protos.payment.v1 import payment_pb2_grpc
 from protos.payment.v1.payment_pb2 import Behaviour, Counters
-from stub_payment.behaviour import InvalidBehaviourError, check_behaviour
+from stub_payment.behaviour import check_behaviour
 from stub_payment.engine_grpcio import SERVER_OPTIONS, bind
+from stub_payment.faults import InvalidBehaviourError
 from stub_payment.ledger import Ledger
 from stub_payment.link import Kind
 from stub_payment.tally import summed
 
-ENGINES_WITHOUT_RESET = ("grpcio",)
+# What an engine cannot do to the connection under a call; `wire` can do all.
+UNABLE = {"grpcio": {"reset": "close", "goaway": "send GOAWAY on"}}
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -34,9 +36,7 @@ async def control_server(
 ) -> AsyncIterator[int]:
     """Serves the control service on a free port, which it yields."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    payment_pb2_grpc.add_ControlServicer_to_server(  # type: ignore[no-untyped-call]
-        _Control(engine, serving, ledger), server
-    )
+    payment_pb2_grpc.add_ControlServicer_to_server(_Control(engine, serving, ledger), server)
     port = bind(server, host, 0)
     await server.start()
     try:
@@ -70,13 +70,13 @@ class _Control(payment_pb2_grpc.ControlServicer):
             check_behaviour(behaviour)
         except InvalidBehaviourError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if self._engine not in ENGINES_WITHOUT_RESET:
-            return
+        unable = UNABLE.get(self._engine, {})
         for index, fault in enumerate(behaviour.faults):
-            if fault.WhichOneof("kind") == "reset":
+            kind = fault.WhichOneof("kind")
+            if kind in unable:
                 await context.abort(
                     grpc.StatusCode.UNIMPLEMENTED,
-                    f"faults[{index}].reset: the engine {self._engine} cannot close a"
+                    f"faults[{index}].{kind}: the engine {self._engine} cannot {unable[kind]} a"
                     " connection under a call; the engine wire can",
                 )
 

@@ -16,7 +16,8 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from bakeoff.errors import StartError
 from protos.payment.v1 import payment_pb2_grpc
 from protos.payment.v1.payment_pb2 import CreatePaymentRequest, GetPaymentRequest, Payment
-from stub_payment.servicer import Refusal, Servicer
+from stub_payment.refusal import Refusal
+from stub_payment.servicer import Servicer
 
 MAXIMUM_CONCURRENT_STREAMS = 1024
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -40,9 +41,7 @@ class GrpcioEngine:
         self._servicer = servicer
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
-        payment_pb2_grpc.add_PaymentsServicer_to_server(  # type: ignore[no-untyped-call]
-            _Payments(servicer), self._server
-        )
+        payment_pb2_grpc.add_PaymentsServicer_to_server(_Payments(servicer), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self, host: str, port: int) -> int:

@@ -9,7 +9,7 @@ from protos.payment.v1.payment_pb2 import (
     Payment,
     PaymentStatus,
 )
-from stub_payment.ledger import Charge
+from stub_payment.ledger import Outcome
 
 FIRST_UPDATE_UNIX_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 UPDATES_SPAN_MS = 365 * 24 * 3600 * 1000
@@ -32,13 +32,14 @@ def payment_of_invoice(invoice_id: str) -> Payment:
     )
 
 
-def payment_of_charge(charge: Charge) -> Payment:
-    """The payment that a charge made: every field follows from the charge's row."""
+def payment_of_outcome(outcome: Outcome) -> Payment:
+    """The payment that a charge came to: every field follows from the ledger's row."""
+    charge = outcome.charge
     digest = blake2b(charge.idempotency_key.encode(), digest_size=8).digest()
     return Payment(
         payment_id=charge.payment_id,
         invoice_id=charge.invoice_id,
-        status=PAYMENT_STATUS_SUCCEEDED,
+        status=PAYMENT_STATUS_DECLINED if outcome.declined else PAYMENT_STATUS_SUCCEEDED,
         amount_cents=charge.amount_cents,
         currency=charge.currency,
         updated_at_unix_ms=_updated_at_unix_ms(int.from_bytes(digest, "big")),

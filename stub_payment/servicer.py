@@ -8,11 +8,10 @@ status, ResetConnection that the engine closes the caller's connection.
 import asyncio
 import contextlib
 import os
-import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from protos.payment.v1.payment_pb2 import (
     Behaviour,
@@ -21,39 +20,21 @@ from protos.payment.v1.payment_pb2 import (
     GetPaymentRequest,
     Payment,
 )
-from stub_payment.behaviour import DealtFault, Dice, Plan, dice_for
-from stub_payment.ledger import Charge, Ledger
-from stub_payment.payments import payment_id_of_key, payment_of_charge, payment_of_invoice
+from stub_payment.behaviour import Dice, Plan, dice_for
+from stub_payment.faults import SILENT_KINDS, DealtFault
+from stub_payment.ledger import Ledger
+from stub_payment.payments import payment_of_invoice
+from stub_payment.refusal import OK, UNAVAILABLE, Refusal, ResetConnection
 from stub_payment.tally import Tally
-
-OK = 0
-INVALID_ARGUMENT = 3
-INTERNAL = 13
-UNAVAILABLE = 14
-MAXIMUM_TEXT_LENGTH = 255
-
-
-class Refusal(Exception):
-    """A call ends with this gRPC status instead of a payment."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-class ResetConnection(Exception):
-    """The fault `reset`: the engine closes the connection without an answer."""
+from stub_payment.till import Till, check_text
 
 
 class Servicer:
     """The state of one serving process. Lives in one event loop; owns nothing of an engine."""
 
     def __init__(self, ledger: Ledger, process_index: int) -> None:
-        self._ledger = ledger
+        self._till = Till(ledger)
         self._process_index = process_index
-        # SQLite waits for other processes; in a thread of its own it holds up nobody else.
-        self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._tally = Tally()
         self._dice: Dice | None = None
         self._request_ids: deque[str] = deque(maxlen=0)
@@ -118,7 +99,7 @@ class Servicer:
 
     def close(self) -> None:
         """Waits for the charge that is being written, drops those that wait."""
-        self._ledger_thread.shutdown(wait=True, cancel_futures=True)
+        self._till.close()
 
     def _begin(self, method: str, request_id: str | None) -> tuple[Tally, Plan | None]:
         tally = self._tally
@@ -130,16 +111,23 @@ class Servicer:
             raise Refusal(UNAVAILABLE, "the payment provider is shutting down")
         if self._dice is None:
             return tally, None
-        plan = self._dice.throw()
+        plan = self._dice.throw(method)
         if plan is not None and plan.fault is not None:
             tally.faults[plan.fault.kind] += 1
         return tally, plan
 
     async def _get_later(self, request: GetPaymentRequest, tally: Tally, plan: Plan) -> Payment:
+        return await self._counted(_found_later(request, plan), tally)
+
+    async def _create_later(
+        self, request: CreatePaymentRequest, tally: Tally, plan: Plan
+    ) -> Payment:
+        return await self._counted(self._create(request, plan), tally)
+
+    async def _counted(self, work: Coroutine[Any, Any, Payment], tally: Tally) -> Payment:
         self._in_flight += 1
         try:
-            await _wait(plan)
-            payment = _found(request)
+            payment = await work
         except Refusal as refusal:
             tally.answers[refusal.code] += 1
             raise
@@ -148,42 +136,54 @@ class Servicer:
         tally.answers[OK] += 1
         return payment
 
-    async def _create_later(
-        self, request: CreatePaymentRequest, tally: Tally, plan: Plan
-    ) -> Payment:
-        self._in_flight += 1
-        work = asyncio.ensure_future(self._create(request, plan))
-        try:
-            # A fault executes nothing, so it ends with the caller; a charge goes on without.
-            payment = await (work if plan.fault else asyncio.shield(work))
-        except asyncio.CancelledError:
-            work.add_done_callback(lambda _: self._leave())
-            raise
-        except ResetConnection:
-            self._leave()
-            raise
-        except Refusal as refusal:
-            tally.answers[refusal.code] += 1
-            self._leave()
-            raise
-        tally.answers[OK] += 1
-        self._leave()
+    async def _create(self, request: CreatePaymentRequest, plan: Plan) -> Payment:
+        fault = plan.fault
+        if fault is not None and fault.kind in SILENT_KINDS and not fault.after_execution:
+            await asyncio.sleep(plan.delay_s)
+            await _go_wrong(fault)
+        payment = await self._without_caller(self._execute(request, plan))
+        if fault is None:
+            return payment
+        if fault.kind == "wrong_amount":
+            payment.amount_cents += 1
+        elif fault.kind == "charge_after_ms":
+            await _until_the_caller_gives_up()
+        elif fault.after_execution:
+            await _go_wrong(fault)
         return payment
 
-    async def _create(self, request: CreatePaymentRequest, plan: Plan) -> Payment:
-        await _wait(plan)
-        asked = _charge_asked(request)
-        loop = asyncio.get_running_loop()
-        try:
-            first = await loop.run_in_executor(self._ledger_thread, self._ledger.charge, asked)
-        except sqlite3.Error as error:
-            raise Refusal(INTERNAL, f"the ledger of charges failed: {error}") from error
-        if first != asked:
-            raise Refusal(
-                INVALID_ARGUMENT,
-                "idempotency_key: used before with another invoice, amount or currency",
+    async def _execute(self, request: CreatePaymentRequest, plan: Plan) -> Payment:
+        fault = plan.fault
+        if fault is None:
+            await asyncio.sleep(plan.delay_s)
+            return await self._till.execute(request)
+        if fault.kind == "charge_after_ms":
+            await asyncio.sleep(fault.after_s)
+            with contextlib.suppress(Refusal):  # nobody is answered
+                await self._till.execute(request)
+            return Payment()
+        await asyncio.sleep(plan.delay_s)
+        if fault.kind == "duplicate":
+            first, _ = await asyncio.gather(
+                self._till.execute(request), self._till.execute(request)
             )
-        return payment_of_charge(first)
+            return first
+        return await self._till.execute(request, decline=fault.kind == "decline")
+
+    async def _without_caller(self, work: Coroutine[Any, Any, Payment]) -> Payment:
+        """Work that goes on, and counts as in flight, where its caller leaves."""
+        task = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._in_flight += 1
+            task.add_done_callback(self._left_behind)
+            raise
+
+    def _left_behind(self, task: asyncio.Task[Payment]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen, so that the loop does not complain
+        self._leave()
 
     def _leave(self) -> None:
         self._in_flight -= 1
@@ -191,11 +191,11 @@ class Servicer:
             self._idle.set()
 
 
-async def _wait(plan: Plan) -> None:
-    if plan.delay_s > 0:
-        await asyncio.sleep(plan.delay_s)
+async def _found_later(request: GetPaymentRequest, plan: Plan) -> Payment:
+    await asyncio.sleep(plan.delay_s)
     if plan.fault is not None:
         await _go_wrong(plan.fault)
+    return _found(request)
 
 
 async def _go_wrong(fault: DealtFault) -> None:
@@ -205,33 +205,13 @@ async def _go_wrong(fault: DealtFault) -> None:
         case "reset":
             raise ResetConnection
         case "hang":
-            await asyncio.get_running_loop().create_future()  # until the caller gives up
+            await _until_the_caller_gives_up()
+
+
+async def _until_the_caller_gives_up() -> None:
+    await asyncio.get_running_loop().create_future()
 
 
 def _found(request: GetPaymentRequest) -> Payment:
-    _check_text("invoice_id", request.invoice_id)
+    check_text("invoice_id", request.invoice_id)
     return payment_of_invoice(request.invoice_id)
-
-
-def _charge_asked(request: CreatePaymentRequest) -> Charge:
-    _check_text("idempotency_key", request.idempotency_key)
-    _check_text("invoice_id", request.invoice_id)
-    if request.amount_cents <= 0:
-        raise Refusal(INVALID_ARGUMENT, "amount_cents: has to be above 0")
-    currency = request.currency
-    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise Refusal(INVALID_ARGUMENT, "currency: has to be three capital letters")
-    return Charge(
-        idempotency_key=request.idempotency_key,
-        invoice_id=request.invoice_id,
-        payment_id=payment_id_of_key(request.idempotency_key),
-        amount_cents=request.amount_cents,
-        currency=currency,
-    )
-
-
-def _check_text(field: str, text: str) -> None:
-    if not 1 <= len(text) <= MAXIMUM_TEXT_LENGTH:
-        raise Refusal(
-            INVALID_ARGUMENT, f"{field}: has to have 1 to {MAXIMUM_TEXT_LENGTH} characters"
-        )

@@ -1,16 +1,16 @@
 """The payment stub of a run: its processes, and the control that steers and counts."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from bakeoff.errors import PartDiedError
+from bakeoff.errors import PartDiedError, RigError
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
 from bakeoff.hosts.protocol import PYTHON
 from protos.payment.v1 import payment_pb2, payment_pb2_grpc
@@ -18,6 +18,53 @@ from protos.payment.v1 import payment_pb2, payment_pb2_grpc
 PART = "stub"
 _START_DEADLINE_S = 60.0
 _CALL_DEADLINE_S = 10.0
+_REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
+_METHODS: Mapping[str, payment_pb2.Method] = {
+    "": payment_pb2.METHOD_UNSPECIFIED,
+    "GetPayment": payment_pb2.METHOD_GET_PAYMENT,
+    "CreatePayment": payment_pb2.METHOD_CREATE_PAYMENT,
+}
+
+
+FaultKind = Literal[
+    "status_code",
+    "hang",
+    "reset",
+    "goaway",
+    "charge_after_ms",
+    "duplicate",
+    "decline",
+    "wrong_amount",
+]
+
+
+@dataclass(frozen=True)
+class StubFault:
+    """What goes wrong with a share of the calls, in the words of the proto's Fault.
+
+    `value` is the status code or the milliseconds of those two kinds. `method` "": each method
+    that the kind is for.
+    """
+
+    kind: FaultKind
+    value: float | None = None
+    share: float = 1.0
+    method: Literal["", "GetPayment", "CreatePayment"] = ""
+    after_execution: bool = False
+
+    def message(self) -> payment_pb2.Fault:
+        """As the control service takes it."""
+        fault = payment_pb2.Fault(
+            share=self.share, method=_METHODS[self.method], after_execution=self.after_execution
+        )
+        match self.kind:
+            case "status_code":
+                fault.status_code = int(self.value or 0)
+            case "charge_after_ms":
+                fault.charge_after_ms = float(self.value or 0)
+            case kind:
+                setattr(fault, kind, True)
+        return fault
 
 
 @dataclass(frozen=True)
@@ -26,6 +73,7 @@ class StubCounters:
 
     calls: Mapping[str, int]
     answers: Mapping[int, int]
+    faults: Mapping[str, int]
     charges: int
     calls_in_flight: int
     process_cpu_s: tuple[float, ...]
@@ -44,10 +92,18 @@ class StubControl:
         """Closes the channel."""
         self._channel.close()
 
-    def configure(self, latency_ms: float = 0.0) -> None:
-        """Sets how long each call takes, and no faults."""
-        latency = payment_pb2.Latency(fixed_ms=latency_ms)
-        self._call(self._stub.Configure, payment_pb2.Behaviour(latency=latency))
+    def configure(
+        self, latency_ms: float = 0.0, faults: Sequence[StubFault] = (), seed: int = 0
+    ) -> None:
+        """Sets how long each call takes and what goes wrong with calls; counts stay.
+
+        RigError, with the stub's own words, for a behaviour that it refuses."""
+        behaviour = payment_pb2.Behaviour(
+            latency=payment_pb2.Latency(fixed_ms=latency_ms),
+            faults=[fault.message() for fault in faults],
+            seed=seed,
+        )
+        self._call(self._stub.Configure, behaviour)
 
     def reset(self) -> None:
         """Zeroes the counts and restores the default behaviour."""
@@ -59,6 +115,7 @@ class StubControl:
         return StubCounters(
             calls=dict(found.calls),
             answers=dict(found.answers),
+            faults=dict(found.faults),
             charges=found.charges,
             calls_in_flight=found.calls_in_flight,
             process_cpu_s=tuple(found.process_cpu_s),
@@ -69,6 +126,8 @@ class StubControl:
         try:
             return method(request, timeout=_CALL_DEADLINE_S, wait_for_ready=True)
         except grpc.RpcError as error:
+            if error.code() in _REFUSALS:
+                raise RigError(f"the payment stub refuses: {error.details()}") from error
             raise PartDiedError(
                 PART, f"the payment stub's control at {self.target} does not answer: {error}"
             ) from error

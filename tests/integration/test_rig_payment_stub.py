@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from bakeoff.errors import PartDiedError, StartError
+from bakeoff.errors import PartDiedError, RigError, StartError
 from bakeoff.hosts.host import Host
-from bakeoff.rig.payment_stub import PaymentStub
+from bakeoff.rig.payment_stub import PaymentStub, StubFault
 from protos.payment.v1 import payment_pb2, payment_pb2_grpc
 from tests.integration.checkout import DEADLINE_S, until
 
@@ -49,6 +49,26 @@ def test_it_counts_over_all_its_processes(host: Host, tmp_path: Path) -> None:
         with host.watch({"stub": stub.pids}, 0.05) as watch:
             assert until(lambda: watch.read_now("stub")["processes"] == 3)
     assert ledger.exists()
+
+
+def test_faults_are_set_and_counted(host: Host) -> None:
+    with PaymentStub(host) as stub:
+        control = stub.control
+        control.configure(faults=[StubFault("status_code", 5, method="GetPayment")])
+        with pytest.raises(grpc.RpcError) as caught:
+            _get(stub.targets[0], "inv-1")
+        error: Any = caught.value
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+        assert control.counters().faults == {"status_code": 1}
+        control.configure()
+        assert _get(stub.targets[0], "inv-1").invoice_id == "inv-1"
+        for refused, said in (
+            (StubFault("decline", method="GetPayment"), "faults.0..method"),
+            (StubFault("charge_after_ms", -1), "charge_after_ms"),
+            (StubFault("goaway"), "wire"),
+        ):
+            with pytest.raises(RigError, match=said):
+                control.configure(faults=[refused])
 
 
 def test_a_death_is_named(host: Host) -> None:

@@ -29,6 +29,7 @@ from protos.payment.v1.payment_pb2 import (
     GetPaymentRequest,
     Latency,
     Lognormal,
+    PaymentStatus,
 )
 from stub_payment.payments import payment_of_invoice
 
@@ -262,13 +263,47 @@ def test_a_bad_behaviour_is_refused_and_changes_nothing(stub: Stub) -> None:
     assert stub.get() == payment_of_invoice("inv-1")
 
 
-def test_resets_are_refused_by_an_engine_that_cannot(stub: Stub) -> None:
+@pytest.mark.parametrize("kind", ["reset", "goaway"])
+def test_what_an_engine_cannot_do_is_refused(stub: Stub, kind: str) -> None:
+    fault = Fault(share=0.5)
+    setattr(fault, kind, True)
     with pytest.raises(grpc.RpcError) as caught:
-        stub.configure(faults=[Fault(share=0.5, reset=True)])
+        stub.configure(faults=[fault])
     error: Any = caught.value
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "faults[0].reset" in error.details()
+    assert f"faults[0].{kind}" in error.details()
     assert "wire" in error.details()
+
+
+def test_a_key_is_declined_whichever_process_is_asked(stub: Stub) -> None:
+    charges = stub.snapshot().charges
+    stub.configure(faults=[Fault(share=1, decline=True)])
+    declined = stub.charge("declined", of=0)
+    assert declined.status == PaymentStatus.PAYMENT_STATUS_DECLINED
+    stub.configure()
+    assert stub.charge("declined", of=1) == declined
+    assert stub.snapshot().charges == charges
+
+
+def test_a_late_charge_comes_after_the_caller_s_deadline(stub: Stub) -> None:
+    charges = stub.snapshot().charges
+    stub.configure(faults=[Fault(share=1, charge_after_ms=500)])
+    request = charge_request("late")
+    late = code_of(lambda: stub.payments[0].CreatePayment(request, timeout=0.05))
+    assert late is grpc.StatusCode.DEADLINE_EXCEEDED
+    until(lambda: stub.snapshot().charges == charges + 1)
+    until(lambda: stub.snapshot().calls_in_flight == 0)
+    assert dict(stub.snapshot().answers) == {}
+
+
+def test_a_charge_whose_answer_is_a_fault_is_repeated_by_its_key(stub: Stub) -> None:
+    charges = stub.snapshot().charges
+    stub.configure(faults=[Fault(share=1, status_code=14, after_execution=True)])
+    assert code_of(lambda: stub.charge("unheard", of=0)) is grpc.StatusCode.UNAVAILABLE
+    assert stub.snapshot().charges == charges + 1
+    stub.configure()
+    assert stub.charge("unheard", of=1).status == PaymentStatus.PAYMENT_STATUS_SUCCEEDED
+    assert stub.snapshot().charges == charges + 1
 
 
 def test_a_reset_zeroes_counts_and_keeps_the_ledger(stub: Stub) -> None:

@@ -6,23 +6,32 @@ from itertools import islice
 
 import pytest
 
-from protos.payment.v1.payment_pb2 import Behaviour, Exponential, Fault, Latency, Lognormal
-from stub_payment.behaviour import (
-    Dice,
-    InvalidBehaviourError,
-    Plan,
-    check_behaviour,
-    dice_for,
+from protos.payment.v1.payment_pb2 import (
+    METHOD_CREATE_PAYMENT,
+    METHOD_GET_PAYMENT,
+    Behaviour,
+    Exponential,
+    Fault,
+    Latency,
+    Lognormal,
 )
+from stub_payment.behaviour import Dice, Plan, check_behaviour, dice_for
+from stub_payment.faults import DealtFault, InvalidBehaviourError
 
 DRAWS = 20_000
 SIGMAS = 4
 
 
-def draws(behaviour: Behaviour, process_index: int = 0) -> list[Plan | None]:
+def draws(
+    behaviour: Behaviour, process_index: int = 0, method: str = "GetPayment"
+) -> list[Plan | None]:
     check_behaviour(behaviour)
     dice = Dice(behaviour, process_index)
-    return list(islice(iter(dice.throw, object()), DRAWS))
+    return list(islice(iter(lambda: dice.throw(method), object()), DRAWS))
+
+
+def faults_dealt(faults: list[Fault], method: str) -> set[DealtFault | None]:
+    return {plan.fault if plan else None for plan in draws(Behaviour(faults=faults), 0, method)}
 
 
 def delays_s(latency: Latency) -> list[float]:
@@ -103,6 +112,44 @@ def test_decimal_shares_that_add_up_to_one_deal_every_call() -> None:
     assert all(plan and plan.fault for plan in draws(Behaviour(faults=faults)))
 
 
+@pytest.mark.parametrize(
+    ("fault", "dealt"),
+    [
+        (Fault(share=1, charge_after_ms=1500), DealtFault("charge_after_ms", after_s=1.5)),
+        (Fault(share=1, duplicate=True), DealtFault("duplicate")),
+        (Fault(share=1, decline=True), DealtFault("decline")),
+        (Fault(share=1, wrong_amount=True), DealtFault("wrong_amount")),
+        (
+            Fault(share=1, reset=True, after_execution=True),
+            DealtFault("reset", after_execution=True),
+        ),
+        (
+            Fault(share=1, hang=True, method=METHOD_CREATE_PAYMENT),
+            DealtFault("hang"),
+        ),
+    ],
+)
+def test_what_is_about_a_charge_meets_no_other_call(fault: Fault, dealt: DealtFault) -> None:
+    assert faults_dealt([fault], "CreatePayment") == {dealt}
+    assert faults_dealt([fault], "GetPayment") == {None}
+
+
+def test_a_fault_of_no_method_meets_both() -> None:
+    fault = Fault(share=1, goaway=True)
+    for method in ("GetPayment", "CreatePayment"):
+        assert faults_dealt([fault], method) == {DealtFault("goaway")}
+
+
+def test_each_method_has_shares_of_its_own() -> None:
+    gets = Fault(share=1, status_code=14, method=METHOD_GET_PAYMENT)
+    charges = [Fault(share=0.5, decline=True), Fault(share=0.5, duplicate=True)]
+    assert faults_dealt([gets, *charges], "GetPayment") == {DealtFault("status_code", 14)}
+    assert faults_dealt([gets, *charges], "CreatePayment") == {
+        DealtFault("decline"),
+        DealtFault("duplicate"),
+    }
+
+
 def test_the_seed_and_the_process_make_the_draws() -> None:
     def behaviour(seed: int) -> Behaviour:
         return Behaviour(latency=Latency(exponential=Exponential(mean_ms=1)), seed=seed)
@@ -145,7 +192,40 @@ def test_the_seed_and_the_process_make_the_draws() -> None:
         (Behaviour(faults=[Fault(share=0.1, status_code=17)]), "faults[0].status_code"),
         (Behaviour(faults=[Fault(share=0.1, hang=False)]), "faults[0].hang"),
         (Behaviour(faults=[Fault(share=0.1, reset=False)]), "faults[0].reset"),
+        (Behaviour(faults=[Fault(share=0.1, goaway=False)]), "faults[0].goaway"),
+        (Behaviour(faults=[Fault(share=0.1, duplicate=False)]), "faults[0].duplicate"),
+        (Behaviour(faults=[Fault(share=0.1, decline=False)]), "faults[0].decline"),
+        (Behaviour(faults=[Fault(share=0.1, wrong_amount=False)]), "faults[0].wrong_amount"),
+        (Behaviour(faults=[Fault(share=0.1, charge_after_ms=-1)]), "faults[0].charge_after_ms"),
+        (
+            Behaviour(faults=[Fault(share=0.1, charge_after_ms=3_600_001)]),
+            "faults[0].charge_after_ms",
+        ),
+        (
+            Behaviour(faults=[Fault(share=0.1, decline=True, method=METHOD_GET_PAYMENT)]),
+            "faults[0].method",
+        ),
+        (
+            Behaviour(
+                faults=[
+                    Fault(share=0.1, hang=True, method=METHOD_GET_PAYMENT, after_execution=True)
+                ]
+            ),
+            "faults[0].method",
+        ),
+        (
+            Behaviour(faults=[Fault(share=0.1, hang=True, method=3)]),  # type: ignore[arg-type]
+            "faults[0].method",
+        ),
+        (
+            Behaviour(faults=[Fault(share=0.1, decline=True, after_execution=True)]),
+            "faults[0].after_execution",
+        ),
         (Behaviour(faults=[Fault(share=0.6, hang=True)] * 2), "faults"),
+        (
+            Behaviour(faults=[Fault(share=0.6, hang=True), Fault(share=0.6, decline=True)]),
+            "faults",
+        ),
         (Behaviour(remember_request_ids=1_000_001), "remember_request_ids"),
     ],
 )

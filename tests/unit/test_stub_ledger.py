@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import UsageError
-from stub_payment.ledger import Charge, Ledger, create_ledger
+from stub_payment.ledger import Charge, Ledger, Outcome, create_ledger
 
 FIRST = Charge("att-1", "inv-1", "pay_1", 1200, "EUR")
 KEYS = 100
@@ -27,17 +27,50 @@ def charge_all(path: Path, writer: int) -> list[str]:
     """Charges every key as this writer; returns who charged each one first."""
     with Ledger(path) as ledger:
         return [
-            ledger.charge(Charge(f"att-{key}", f"by-{writer}", f"pay_{key}", 1, "EUR")).invoice_id
+            ledger.charge(
+                Charge(f"att-{key}", f"by-{writer}", f"pay_{key}", 1, "EUR")
+            ).charge.invoice_id
             for key in range(KEYS)
         ]
 
 
 def test_a_key_is_charged_once_and_repeats_its_first_charge(path: Path) -> None:
     with Ledger(path) as ledger:
-        assert ledger.charge(FIRST) == FIRST
-        assert ledger.charge(FIRST) == FIRST
-        assert ledger.charge(replace(FIRST, amount_cents=1)) == FIRST
+        assert ledger.charge(FIRST) == Outcome(FIRST)
+        assert ledger.charge(FIRST) == Outcome(FIRST)
+        assert ledger.charge(replace(FIRST, amount_cents=1)) == Outcome(FIRST)
         assert ledger.count() == 1
+
+
+def test_a_key_keeps_its_first_outcome(path: Path) -> None:
+    second = Charge("att-2", "inv-1", "pay_2", 1200, "EUR")
+    with Ledger(path) as ledger:
+        assert ledger.decline(FIRST) == Outcome(FIRST, declined=True)
+        assert ledger.charge(FIRST) == Outcome(FIRST, declined=True)
+        assert ledger.decline(replace(FIRST, amount_cents=1)) == Outcome(FIRST, declined=True)
+        assert ledger.charge(second) == Outcome(second)
+        assert ledger.decline(second) == Outcome(second)
+        assert ledger.count() == 1
+
+
+def test_declines_survive_a_restart(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.decline(FIRST)
+    create_ledger(path)
+    with Ledger(path) as ledger:
+        assert ledger.charge(FIRST) == Outcome(FIRST, declined=True)
+        assert ledger.count() == 0
+
+
+def test_a_ledger_from_before_declines_gets_their_table(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("DROP TABLE declines")
+    finally:
+        connection.close()
+    create_ledger(path)
+    with Ledger(path) as ledger:
+        assert ledger.decline(FIRST).declined
 
 
 def test_the_table_has_a_row_for_each_charge(path: Path) -> None:
@@ -59,13 +92,28 @@ def test_charges_survive_a_restart(path: Path) -> None:
     create_ledger(path)
     with Ledger(path) as ledger:
         assert ledger.count() == 1
-        assert ledger.charge(replace(FIRST, invoice_id="inv-2")) == FIRST
+        assert ledger.charge(replace(FIRST, invoice_id="inv-2")) == Outcome(FIRST)
 
 
 def test_threads_that_race_agree_on_who_was_first(path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(partial(charge_all, path), range(8)))
     assert_one_winner_a_key(path, answers)
+
+
+def decline_odd_writers(path: Path, writer: int) -> list[Outcome]:
+    """Charges or declines every key, by the writer's number; returns their first outcomes."""
+    with Ledger(path) as ledger:
+        settle = ledger.decline if writer % 2 else ledger.charge
+        return [settle(Charge(f"att-{key}", "inv", f"pay_{key}", 1, "EUR")) for key in range(KEYS)]
+
+
+def test_a_key_is_never_both_charged_and_declined(path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(partial(decline_odd_writers, path), range(8)))
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    with Ledger(path) as ledger:
+        assert ledger.count() == sum(not outcome.declined for outcome in outcomes[0])
 
 
 def test_processes_that_race_agree_on_who_was_first(path: Path) -> None:

@@ -14,12 +14,14 @@ from protos.payment.v1.payment_pb2 import (
     Fault,
     GetPaymentRequest,
     Latency,
+    Method,
     Payment,
     PaymentStatus,
 )
 from stub_payment.ledger import Ledger, create_ledger
 from stub_payment.payments import payment_of_invoice
-from stub_payment.servicer import Refusal, ResetConnection, Servicer
+from stub_payment.refusal import Refusal, ResetConnection
+from stub_payment.servicer import Servicer
 
 WAIT_S = 10.0
 LONG_MS = 600_000.0
@@ -194,7 +196,7 @@ def test_a_charge_goes_on_without_its_caller(play: Callable[[Scenario], None]) -
 
 def test_a_ledger_that_fails_is_internal(play: Callable[[Scenario], None]) -> None:
     async def scenario(servicer: Servicer, ledger: Ledger) -> None:
-        servicer._ledger.close()
+        servicer._till._ledger.close()
         with pytest.raises(Refusal, match="the ledger of charges failed") as caught:
             await charge(servicer)
         assert caught.value.code == 13
@@ -239,6 +241,136 @@ def test_a_reset_is_the_engine_s_to_carry_out(play: Callable[[Scenario], None]) 
             with pytest.raises(ResetConnection):
                 await call(servicer)
         assert counts(servicer) == ({"GetPayment": 1, "CreatePayment": 1}, {}, 0)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("fields", [{"status_code": 14}, {"reset": True}])
+def test_a_charge_can_be_executed_and_its_answer_lost(
+    play: Callable[[Scenario], None], fields: dict[str, Any]
+) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        servicer.configure(Behaviour(faults=[Fault(share=1, after_execution=True, **fields)]))
+        with pytest.raises((Refusal, ResetConnection)):
+            await charge(servicer)
+        assert ledger.count() == 1
+        assert isinstance(get(servicer), Payment)  # no fault for what executes nothing
+        servicer.configure(Behaviour())
+        assert (await charge(servicer)).status == PaymentStatus.PAYMENT_STATUS_SUCCEEDED
+        assert ledger.count() == 1
+
+    play(scenario)
+
+
+def test_a_charge_can_be_executed_and_never_answered(play: Callable[[Scenario], None]) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        faults = [Fault(share=1, hang=True, after_execution=True)]
+        servicer.configure(Behaviour(faults=faults))
+        call = asyncio.ensure_future(charge(servicer))
+        await until(lambda: ledger.count() == 1)
+        assert counts(servicer) == ({"CreatePayment": 1}, {}, 1)
+        call.cancel()
+        await until(lambda: servicer.snapshot().calls_in_flight == 0)
+
+    play(scenario)
+
+
+def test_a_fault_after_execution_does_not_hide_a_refusal(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        faults = [Fault(share=1, status_code=14, after_execution=True)]
+        servicer.configure(Behaviour(faults=faults))
+        with pytest.raises(Refusal) as caught:
+            await charge(servicer, amount_cents=0)
+        assert caught.value.code == 3
+
+    play(scenario)
+
+
+def test_a_charge_can_come_after_its_caller_left(play: Callable[[Scenario], None]) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        servicer.configure(Behaviour(faults=[Fault(share=1, charge_after_ms=100)]))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.005):
+                await charge(servicer)
+        assert ledger.count() == 0
+        assert counts(servicer) == ({"CreatePayment": 1}, {}, 1)
+        await until(lambda: servicer.snapshot().calls_in_flight == 0)
+        assert ledger.count() == 1
+        assert dict(servicer.snapshot().faults) == {"charge_after_ms": 1}
+
+    play(scenario)
+
+
+def test_a_late_charge_is_not_answered_to_a_caller_that_waits(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        servicer.configure(Behaviour(faults=[Fault(share=1, charge_after_ms=0)]))
+        calls = [asyncio.ensure_future(charge(servicer, amount_cents=amount)) for amount in (1, 0)]
+        await until(lambda: ledger.count() == 1)
+        assert counts(servicer) == ({"CreatePayment": 2}, {}, 2)
+        assert not any(call.done() for call in calls)  # not even what is refused
+        for call in calls:
+            call.cancel()
+        await until(lambda: servicer.snapshot().calls_in_flight == 0)
+
+    play(scenario)
+
+
+def test_a_duplicate_is_executed_and_answered_once(play: Callable[[Scenario], None]) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        servicer.configure(Behaviour(faults=[Fault(share=1, duplicate=True)]))
+        answer = await charge(servicer)
+        assert answer.status == PaymentStatus.PAYMENT_STATUS_SUCCEEDED
+        assert ledger.count() == 1
+        assert counts(servicer) == ({"CreatePayment": 1}, {0: 1}, 0)
+
+    play(scenario)
+
+
+def test_a_decline_charges_nothing_and_is_remembered(play: Callable[[Scenario], None]) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        charged = await charge(servicer, "att-charged")
+        servicer.configure(Behaviour(faults=[Fault(share=1, decline=True)]))
+        declined = await charge(servicer)
+        assert declined.status == PaymentStatus.PAYMENT_STATUS_DECLINED
+        assert declined.idempotency_key == "att-1"
+        assert (declined.invoice_id, declined.amount_cents) == ("inv-1", 1200)
+        assert await charge(servicer, "att-charged") == charged
+        servicer.configure(Behaviour())
+        assert await charge(servicer) == declined
+        with pytest.raises(Refusal, match="idempotency_key: "):
+            await charge(servicer, currency="USD")
+        assert ledger.count() == 1
+
+    play(scenario)
+
+
+def test_a_wrong_amount_is_in_the_answer_alone(play: Callable[[Scenario], None]) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        servicer.configure(Behaviour(faults=[Fault(share=1, wrong_amount=True)]))
+        assert (await charge(servicer)).amount_cents == 1201
+        servicer.configure(Behaviour())
+        assert (await charge(servicer)).amount_cents == 1200
+        assert ledger.count() == 1
+
+    play(scenario)
+
+
+def test_a_fault_of_one_method_leaves_the_other_alone(play: Callable[[Scenario], None]) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        for method, spared, hit in (
+            (Method.METHOD_GET_PAYMENT, charge, get),
+            (Method.METHOD_CREATE_PAYMENT, get, charge),
+        ):
+            faults = [Fault(share=1, status_code=14, method=method)]
+            servicer.configure(Behaviour(faults=faults))
+            answer: Any = spared(servicer)
+            assert isinstance(answer if isinstance(answer, Payment) else await answer, Payment)
+            with pytest.raises(Refusal):
+                await hit(servicer)
 
     play(scenario)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/payment/v1/payment.proto\x12\npayment.v1\x1a\x1bgoogle/protobuf/empty.proto\"\'\n\x11GetPaymentRequest\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\"k\n\x14\x43reatePaymentRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_cents\x18\x03 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\"\xb9\x01\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.payment.v1.PaymentStatus\x12\x14\n\x0c\x61mount_cents\x18\x04 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12\x1a\n\x12updated_at_unix_ms\x18\x06 \x01(\x03\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\"\x80\x01\n\tBehaviour\x12$\n\x07latency\x18\x01 \x01(\x0b\x32\x13.payment.v1.Latency\x12!\n\x06\x66\x61ults\x18\x02 \x03(\x0b\x32\x11.payment.v1.Fault\x12\x1c\n\x14remember_request_ids\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"\x81\x01\n\x07Latency\x12\x12\n\x08\x66ixed_ms\x18\x01 \x01(\x01H\x00\x12*\n\tlognormal\x18\x02 \x01(\x0b\x32\x15.payment.v1.LognormalH\x00\x12.\n\x0b\x65xponential\x18\x03 \x01(\x0b\x32\x17.payment.v1.ExponentialH\x00\x42\x06\n\x04kind\"A\n\tLognormal\x12\x11\n\tmedian_ms\x18\x01 \x01(\x01\x12\r\n\x05sigma\x18\x02 \x01(\x01\x12\x12\n\nmaximum_ms\x18\x03 \x01(\x01\"2\n\x0b\x45xponential\x12\x0f\n\x07mean_ms\x18\x01 \x01(\x01\x12\x12\n\nmaximum_ms\x18\x02 \x01(\x01\"V\n\x05\x46\x61ult\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x15\n\x0bstatus_code\x18\x02 \x01(\rH\x00\x12\x0e\n\x04hang\x18\x03 \x01(\x08H\x00\x12\x0f\n\x05reset\x18\x04 \x01(\x08H\x00\x42\x06\n\x04kind\"\x98\x03\n\x08\x43ounters\x12.\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1f.payment.v1.Counters.CallsEntry\x12\x32\n\x07\x61nswers\x18\x02 \x03(\x0b\x32!.payment.v1.Counters.AnswersEntry\x12\x0f\n\x07\x63harges\x18\x03 \x01(\x04\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x04 \x01(\x04\x12\x30\n\x06\x66\x61ults\x18\x05 \x03(\x0b\x32 .payment.v1.Counters.FaultsEntry\x12\x13\n\x0brequest_ids\x18\x06 \x03(\t\x12\x15\n\rprocess_cpu_s\x18\x07 \x03(\x01\x12\x13\n\x0bprocess_ids\x18\x08 \x03(\r\x1a,\n\nCallsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a.\n\x0c\x41nswersEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0b\x46\x61ultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\x86\x01\n\rPaymentStatus\x12\x1e\n\x1aPAYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16PAYMENT_STATUS_PENDING\x10\x01\x12\x1c\n\x18PAYMENT_STATUS_SUCCEEDED\x10\x02\x12\x1b\n\x17PAYMENT_STATUS_DECLINED\x10\x03\x32\x94\x01\n\x08Payments\x12@\n\nGetPayment\x12\x1d.payment.v1.GetPaymentRequest\x1a\x13.payment.v1.Payment\x12\x46\n\rCreatePayment\x12 .payment.v1.CreatePaymentRequest\x1a\x13.payment.v1.Payment2\xb8\x01\n\x07\x43ontrol\x12:\n\tConfigure\x12\x15.payment.v1.Behaviour\x1a\x16.google.protobuf.Empty\x12\x38\n\x08Snapshot\x12\x16.google.protobuf.Empty\x1a\x14.payment.v1.Counters\x12\x37\n\x05Reset\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.EmptyB7Z5bakeoff/billing/internal/payments/paymentv1;paymentv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/payment/v1/payment.proto\x12\npayment.v1\x1a\x1bgoogle/protobuf/empty.proto\"\'\n\x11GetPaymentRequest\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\"k\n\x14\x43reatePaymentRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_cents\x18\x03 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\"\xb9\x01\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ninvoice_id\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.payment.v1.PaymentStatus\x12\x14\n\x0c\x61mount_cents\x18\x04 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12\x1a\n\x12updated_at_unix_ms\x18\x06 \x01(\x03\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\"\x80\x01\n\tBehaviour\x12$\n\x07latency\x18\x01 \x01(\x0b\x32\x13.payment.v1.Latency\x12!\n\x06\x66\x61ults\x18\x02 \x03(\x0b\x32\x11.payment.v1.Fault\x12\x1c\n\x14remember_request_ids\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"\x81\x01\n\x07Latency\x12\x12\n\x08\x66ixed_ms\x18\x01 \x01(\x01H\x00\x12*\n\tlognormal\x18\x02 \x01(\x0b\x32\x15.payment.v1.LognormalH\x00\x12.\n\x0b\x65xponential\x18\x03 \x01(\x0b\x32\x17.payment.v1.ExponentialH\x00\x42\x06\n\x04kind\"A\n\tLognormal\x12\x11\n\tmedian_ms\x18\x01 \x01(\x01\x12\r\n\x05sigma\x18\x02 \x01(\x01\x12\x12\n\nmaximum_ms\x18\x03 \x01(\x01\"2\n\x0b\x45xponential\x12\x0f\n\x07mean_ms\x18\x01 \x01(\x01\x12\x12\n\nmaximum_ms\x18\x02 \x01(\x01\"\x80\x02\n\x05\x46\x61ult\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x15\n\x0bstatus_code\x18\x02 \x01(\rH\x00\x12\x0e\n\x04hang\x18\x03 \x01(\x08H\x00\x12\x0f\n\x05reset\x18\x04 \x01(\x08H\x00\x12\x10\n\x06goaway\x18\x07 \x01(\x08H\x00\x12\x19\n\x0f\x63harge_after_ms\x18\x08 \x01(\x01H\x00\x12\x13\n\tduplicate\x18\t \x01(\x08H\x00\x12\x11\n\x07\x64\x65\x63line\x18\n \x01(\x08H\x00\x12\x16\n\x0cwrong_amount\x18\x0b \x01(\x08H\x00\x12\"\n\x06method\x18\x05 \x01(\x0e\x32\x12.payment.v1.Method\x12\x17\n\x0f\x61\x66ter_execution\x18\x06 \x01(\x08\x42\x06\n\x04kind\"\x98\x03\n\x08\x43ounters\x12.\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1f.payment.v1.Counters.CallsEntry\x12\x32\n\x07\x61nswers\x18\x02 \x03(\x0b\x32!.payment.v1.Counters.AnswersEntry\x12\x0f\n\x07\x63harges\x18\x03 \x01(\x04\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x04 \x01(\x04\x12\x30\n\x06\x66\x61ults\x18\x05 \x03(\x0b\x32 .payment.v1.Counters.FaultsEntry\x12\x13\n\x0brequest_ids\x18\x06 \x03(\t\x12\x15\n\rprocess_cpu_s\x18\x07 \x03(\x01\x12\x13\n\x0bprocess_ids\x18\x08 \x03(\r\x1a,\n\nCallsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a.\n\x0c\x41nswersEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a-\n\x0b\x46\x61ultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\x86\x01\n\rPaymentStatus\x12\x1e\n\x1aPAYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16PAYMENT_STATUS_PENDING\x10\x01\x12\x1c\n\x18PAYMENT_STATUS_SUCCEEDED\x10\x02\x12\x1b\n\x17PAYMENT_STATUS_DECLINED\x10\x03*S\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x16\n\x12METHOD_GET_PAYMENT\x10\x01\x12\x19\n\x15METHOD_CREATE_PAYMENT\x10\x02\x32\x94\x01\n\x08Payments\x12@\n\nGetPayment\x12\x1d.payment.v1.GetPaymentRequest\x1a\x13.payment.v1.Payment\x12\x46\n\rCreatePayment\x12 .payment.v1.CreatePaymentRequest\x1a\x13.payment.v1.Payment2\xb8\x01\n\x07\x43ontrol\x12:\n\tConfigure\x12\x15.payment.v1.Behaviour\x1a\x16.google.protobuf.Empty\x12\x38\n\x08Snapshot\x12\x16.google.protobuf.Empty\x1a\x14.payment.v1.Counters\x12\x37\n\x05Reset\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.EmptyB7Z5bakeoff/billing/internal/payments/paymentv1;paymentv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COUNTERS_ANSWERSENTRY']._serialized_options = b'8\001'
   _globals['_COUNTERS_FAULTSENTRY']._loaded_options = None
   _globals['_COUNTERS_FAULTSENTRY']._serialized_options = b'8\001'
-  _globals['_PAYMENTSTATUS']._serialized_start=1296
-  _globals['_PAYMENTSTATUS']._serialized_end=1430
+  _globals['_PAYMENTSTATUS']._serialized_start=1467
+  _globals['_PAYMENTSTATUS']._serialized_end=1601
+  _globals['_METHOD']._serialized_start=1603
+  _globals['_METHOD']._serialized_end=1686
   _globals['_GETPAYMENTREQUEST']._serialized_start=76
   _globals['_GETPAYMENTREQUEST']._serialized_end=115
   _globals['_CREATEPAYMENTREQUEST']._serialized_start=117
@@ -55,18 +57,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGNORMAL']._serialized_end=742
   _globals['_EXPONENTIAL']._serialized_start=744
   _globals['_EXPONENTIAL']._serialized_end=794
-  _globals['_FAULT']._serialized_start=796
-  _globals['_FAULT']._serialized_end=882
-  _globals['_COUNTERS']._serialized_start=885
-  _globals['_COUNTERS']._serialized_end=1293
-  _globals['_COUNTERS_CALLSENTRY']._serialized_start=1154
-  _globals['_COUNTERS_CALLSENTRY']._serialized_end=1198
-  _globals['_COUNTERS_ANSWERSENTRY']._serialized_start=1200
-  _globals['_COUNTERS_ANSWERSENTRY']._serialized_end=1246
-  _globals['_COUNTERS_FAULTSENTRY']._serialized_start=1248
-  _globals['_COUNTERS_FAULTSENTRY']._serialized_end=1293
-  _globals['_PAYMENTS']._serialized_start=1433
-  _globals['_PAYMENTS']._serialized_end=1581
-  _globals['_CONTROL']._serialized_start=1584
-  _globals['_CONTROL']._serialized_end=1768
+  _globals['_FAULT']._serialized_start=797
+  _globals['_FAULT']._serialized_end=1053
+  _globals['_COUNTERS']._serialized_start=1056
+  _globals['_COUNTERS']._serialized_end=1464
+  _globals['_COUNTERS_CALLSENTRY']._serialized_start=1325
+  _globals['_COUNTERS_CALLSENTRY']._serialized_end=1369
+  _globals['_COUNTERS_ANSWERSENTRY']._serialized_start=1371
+  _globals['_COUNTERS_ANSWERSENTRY']._serialized_end=1417
+  _globals['_COUNTERS_FAULTSENTRY']._serialized_start=1419
+  _globals['_COUNTERS_FAULTSENTRY']._serialized_end=1464
+  _globals['_PAYMENTS']._serialized_start=1689
+  _globals['_PAYMENTS']._serialized_end=1837
+  _globals['_CONTROL']._serialized_start=1840
+  _globals['_CONTROL']._serialized_end=2024
 # @@protoc_insertion_point(module_scope)

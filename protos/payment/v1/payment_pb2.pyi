@@ -14,10 +14,19 @@ class PaymentStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PAYMENT_STATUS_PENDING: _ClassVar[PaymentStatus]
     PAYMENT_STATUS_SUCCEEDED: _ClassVar[PaymentStatus]
     PAYMENT_STATUS_DECLINED: _ClassVar[PaymentStatus]
+
+class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METHOD_UNSPECIFIED: _ClassVar[Method]
+    METHOD_GET_PAYMENT: _ClassVar[Method]
+    METHOD_CREATE_PAYMENT: _ClassVar[Method]
 PAYMENT_STATUS_UNSPECIFIED: PaymentStatus
 PAYMENT_STATUS_PENDING: PaymentStatus
 PAYMENT_STATUS_SUCCEEDED: PaymentStatus
 PAYMENT_STATUS_DECLINED: PaymentStatus
+METHOD_UNSPECIFIED: Method
+METHOD_GET_PAYMENT: Method
+METHOD_CREATE_PAYMENT: Method
 
 class GetPaymentRequest(_message.Message):
     __slots__ = ("invoice_id",)
@@ -96,16 +105,30 @@ class Exponential(_message.Message):
     def __init__(self, mean_ms: _Optional[float] = ..., maximum_ms: _Optional[float] = ...) -> None: ...
 
 class Fault(_message.Message):
-    __slots__ = ("share", "status_code", "hang", "reset")
+    __slots__ = ("share", "status_code", "hang", "reset", "goaway", "charge_after_ms", "duplicate", "decline", "wrong_amount", "method", "after_execution")
     SHARE_FIELD_NUMBER: _ClassVar[int]
     STATUS_CODE_FIELD_NUMBER: _ClassVar[int]
     HANG_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
+    GOAWAY_FIELD_NUMBER: _ClassVar[int]
+    CHARGE_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    DECLINE_FIELD_NUMBER: _ClassVar[int]
+    WRONG_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    AFTER_EXECUTION_FIELD_NUMBER: _ClassVar[int]
     share: float
     status_code: int
     hang: bool
     reset: bool
-    def __init__(self, share: _Optional[float] = ..., status_code: _Optional[int] = ..., hang: _Optional[bool] = ..., reset: _Optional[bool] = ...) -> None: ...
+    goaway: bool
+    charge_after_ms: float
+    duplicate: bool
+    decline: bool
+    wrong_amount: bool
+    method: Method
+    after_execution: bool
+    def __init__(self, share: _Optional[float] = ..., status_code: _Optional[int] = ..., hang: _Optional[bool] = ..., reset: _Optional[bool] = ..., goaway: _Optional[bool] = ..., charge_after_ms: _Optional[float] = ..., duplicate: _Optional[bool] = ..., decline: _Optional[bool] = ..., wrong_amount: _Optional[bool] = ..., method: _Optional[_Union[Method, str]] = ..., after_execution: _Optional[bool] = ...) -> None: ...
 
 class Counters(_message.Message):
     __slots__ = ("calls", "answers", "charges", "calls_in_flight", "faults", "request_ids", "process_cpu_s", "process_ids")

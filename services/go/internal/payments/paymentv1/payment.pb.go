@@ -74,6 +74,55 @@ func (PaymentStatus) EnumDescriptor() ([]byte, []int) {
 	return file_payment_v1_payment_proto_rawDescGZIP(), []int{0}
 }
 
+type Method int32
+
+const (
+	Method_METHOD_UNSPECIFIED    Method = 0
+	Method_METHOD_GET_PAYMENT    Method = 1
+	Method_METHOD_CREATE_PAYMENT Method = 2
+)
+
+// Enum value maps for Method.
+var (
+	Method_name = map[int32]string{
+		0: "METHOD_UNSPECIFIED",
+		1: "METHOD_GET_PAYMENT",
+		2: "METHOD_CREATE_PAYMENT",
+	}
+	Method_value = map[string]int32{
+		"METHOD_UNSPECIFIED":    0,
+		"METHOD_GET_PAYMENT":    1,
+		"METHOD_CREATE_PAYMENT": 2,
+	}
+)
+
+func (x Method) Enum() *Method {
+	p := new(Method)
+	*p = x
+	return p
+}
+
+func (x Method) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Method) Descriptor() protoreflect.EnumDescriptor {
+	return file_payment_v1_payment_proto_enumTypes[1].Descriptor()
+}
+
+func (Method) Type() protoreflect.EnumType {
+	return &file_payment_v1_payment_proto_enumTypes[1]
+}
+
+func (x Method) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Method.Descriptor instead.
+func (Method) EnumDescriptor() ([]byte, []int) {
+	return file_payment_v1_payment_proto_rawDescGZIP(), []int{1}
+}
+
 type GetPaymentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	InvoiceId     string                 `protobuf:"bytes,1,opt,name=invoice_id,json=invoiceId,proto3" json:"invoice_id,omitempty"`
@@ -283,7 +332,8 @@ func (x *Payment) GetIdempotencyKey() string {
 type Behaviour struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Latency *Latency               `protobuf:"bytes,1,opt,name=latency,proto3" json:"latency,omitempty"`
-	// Tried in order; a call takes at most one. Shares are of all calls and add up to 1 at most.
+	// Tried in order; a call takes at most one. The shares that one method can meet
+	// add up to 1 at most.
 	Faults []*Fault `protobuf:"bytes,2,rep,name=faults,proto3" json:"faults,omitempty"`
 	// How many of the latest request IDs each process remembers, at most 1,000,000.
 	RememberRequestIds uint32 `protobuf:"varint,3,opt,name=remember_request_ids,json=rememberRequestIds,proto3" json:"remember_request_ids,omitempty"`
@@ -564,17 +614,30 @@ func (x *Exponential) GetMaximumMs() float64 {
 	return 0
 }
 
+// What goes wrong with a call. The promises of Payments hold through every fault:
+// a charge is executed once per key and remembered, also where nobody hears of it.
 type Fault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Share float64                `protobuf:"fixed64,1,opt,name=share,proto3" json:"share,omitempty"`
+	// Of the calls of `method`; of all calls where that is unspecified.
+	Share float64 `protobuf:"fixed64,1,opt,name=share,proto3" json:"share,omitempty"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Fault_StatusCode
 	//	*Fault_Hang
 	//	*Fault_Reset_
-	Kind          isFault_Kind `protobuf_oneof:"kind"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	//	*Fault_Goaway
+	//	*Fault_ChargeAfterMs
+	//	*Fault_Duplicate
+	//	*Fault_Decline
+	//	*Fault_WrongAmount
+	Kind isFault_Kind `protobuf_oneof:"kind"`
+	// Unspecified: any method that the kind is for.
+	Method Method `protobuf:"varint,5,opt,name=method,proto3,enum=payment.v1.Method" json:"method,omitempty"`
+	// With status_code, hang or reset, for CreatePayment only: executed first, so
+	// that it charges and the caller does not hear so. Else nothing is executed.
+	AfterExecution bool `protobuf:"varint,6,opt,name=after_execution,json=afterExecution,proto3" json:"after_execution,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Fault) Reset() {
@@ -648,12 +711,71 @@ func (x *Fault) GetReset_() bool {
 	return false
 }
 
+func (x *Fault) GetGoaway() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Fault_Goaway); ok {
+			return x.Goaway
+		}
+	}
+	return false
+}
+
+func (x *Fault) GetChargeAfterMs() float64 {
+	if x != nil {
+		if x, ok := x.Kind.(*Fault_ChargeAfterMs); ok {
+			return x.ChargeAfterMs
+		}
+	}
+	return 0
+}
+
+func (x *Fault) GetDuplicate() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Fault_Duplicate); ok {
+			return x.Duplicate
+		}
+	}
+	return false
+}
+
+func (x *Fault) GetDecline() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Fault_Decline); ok {
+			return x.Decline
+		}
+	}
+	return false
+}
+
+func (x *Fault) GetWrongAmount() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Fault_WrongAmount); ok {
+			return x.WrongAmount
+		}
+	}
+	return false
+}
+
+func (x *Fault) GetMethod() Method {
+	if x != nil {
+		return x.Method
+	}
+	return Method_METHOD_UNSPECIFIED
+}
+
+func (x *Fault) GetAfterExecution() bool {
+	if x != nil {
+		return x.AfterExecution
+	}
+	return false
+}
+
 type isFault_Kind interface {
 	isFault_Kind()
 }
 
 type Fault_StatusCode struct {
-	// A gRPC status code from 1 to 16, answered without executing the call.
+	// A gRPC status code from 1 to 16.
 	StatusCode uint32 `protobuf:"varint,2,opt,name=status_code,json=statusCode,proto3,oneof"`
 }
 
@@ -667,11 +789,49 @@ type Fault_Reset_ struct {
 	Reset_ bool `protobuf:"varint,4,opt,name=reset,proto3,oneof"`
 }
 
+type Fault_Goaway struct {
+	// The server sends GOAWAY while the call is in flight, answers it as ever and
+	// then closes the connection.
+	Goaway bool `protobuf:"varint,7,opt,name=goaway,proto3,oneof"`
+}
+
+type Fault_ChargeAfterMs struct {
+	// CreatePayment only. Never answered, but executed this long after it came,
+	// whether the caller still waits or not. 0 to 3,600,000.
+	ChargeAfterMs float64 `protobuf:"fixed64,8,opt,name=charge_after_ms,json=chargeAfterMs,proto3,oneof"`
+}
+
+type Fault_Duplicate struct {
+	// CreatePayment only. Delivered twice, both at the same time; answered once.
+	Duplicate bool `protobuf:"varint,9,opt,name=duplicate,proto3,oneof"`
+}
+
+type Fault_Decline struct {
+	// CreatePayment only. Answered as declined and nothing charged, remembered for
+	// the key like a charge. A key that has its answer already gets that one.
+	Decline bool `protobuf:"varint,10,opt,name=decline,proto3,oneof"`
+}
+
+type Fault_WrongAmount struct {
+	// CreatePayment only. Executed as asked; the answer's amount is 1 more.
+	WrongAmount bool `protobuf:"varint,11,opt,name=wrong_amount,json=wrongAmount,proto3,oneof"`
+}
+
 func (*Fault_StatusCode) isFault_Kind() {}
 
 func (*Fault_Hang) isFault_Kind() {}
 
 func (*Fault_Reset_) isFault_Kind() {}
+
+func (*Fault_Goaway) isFault_Kind() {}
+
+func (*Fault_ChargeAfterMs) isFault_Kind() {}
+
+func (*Fault_Duplicate) isFault_Kind() {}
+
+func (*Fault_Decline) isFault_Kind() {}
+
+func (*Fault_WrongAmount) isFault_Kind() {}
 
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -682,7 +842,7 @@ type Counters struct {
 	// Charges executed and in the ledger, over its whole life.
 	Charges       uint64 `protobuf:"varint,3,opt,name=charges,proto3" json:"charges,omitempty"`
 	CallsInFlight uint64 `protobuf:"varint,4,opt,name=calls_in_flight,json=callsInFlight,proto3" json:"calls_in_flight,omitempty"`
-	// Faults dealt by kind: "status_code", "hang", "reset".
+	// Faults dealt by the name of their kind in Fault, such as "status_code".
 	Faults     map[string]uint64 `protobuf:"bytes,5,rep,name=faults,proto3" json:"faults,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	RequestIds []string          `protobuf:"bytes,6,rep,name=request_ids,json=requestIds,proto3" json:"request_ids,omitempty"`
 	// Seconds of CPU used by each serving process since its start.
@@ -821,13 +981,21 @@ const file_payment_v1_payment_proto_rawDesc = "" +
 	"\vExponential\x12\x17\n" +
 	"\amean_ms\x18\x01 \x01(\x01R\x06meanMs\x12\x1d\n" +
 	"\n" +
-	"maximum_ms\x18\x02 \x01(\x01R\tmaximumMs\"v\n" +
+	"maximum_ms\x18\x02 \x01(\x01R\tmaximumMs\"\xf0\x02\n" +
 	"\x05Fault\x12\x14\n" +
 	"\x05share\x18\x01 \x01(\x01R\x05share\x12!\n" +
 	"\vstatus_code\x18\x02 \x01(\rH\x00R\n" +
 	"statusCode\x12\x14\n" +
 	"\x04hang\x18\x03 \x01(\bH\x00R\x04hang\x12\x16\n" +
-	"\x05reset\x18\x04 \x01(\bH\x00R\x05resetB\x06\n" +
+	"\x05reset\x18\x04 \x01(\bH\x00R\x05reset\x12\x18\n" +
+	"\x06goaway\x18\a \x01(\bH\x00R\x06goaway\x12(\n" +
+	"\x0fcharge_after_ms\x18\b \x01(\x01H\x00R\rchargeAfterMs\x12\x1e\n" +
+	"\tduplicate\x18\t \x01(\bH\x00R\tduplicate\x12\x1a\n" +
+	"\adecline\x18\n" +
+	" \x01(\bH\x00R\adecline\x12#\n" +
+	"\fwrong_amount\x18\v \x01(\bH\x00R\vwrongAmount\x12*\n" +
+	"\x06method\x18\x05 \x01(\x0e2\x12.payment.v1.MethodR\x06method\x12'\n" +
+	"\x0fafter_execution\x18\x06 \x01(\bR\x0eafterExecutionB\x06\n" +
 	"\x04kind\"\x91\x04\n" +
 	"\bCounters\x125\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1f.payment.v1.Counters.CallsEntryR\x05calls\x12;\n" +
@@ -854,7 +1022,11 @@ const file_payment_v1_payment_proto_rawDesc = "" +
 	"\x1aPAYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16PAYMENT_STATUS_PENDING\x10\x01\x12\x1c\n" +
 	"\x18PAYMENT_STATUS_SUCCEEDED\x10\x02\x12\x1b\n" +
-	"\x17PAYMENT_STATUS_DECLINED\x10\x032\x94\x01\n" +
+	"\x17PAYMENT_STATUS_DECLINED\x10\x03*S\n" +
+	"\x06Method\x12\x16\n" +
+	"\x12METHOD_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12METHOD_GET_PAYMENT\x10\x01\x12\x19\n" +
+	"\x15METHOD_CREATE_PAYMENT\x10\x022\x94\x01\n" +
 	"\bPayments\x12@\n" +
 	"\n" +
 	"GetPayment\x12\x1d.payment.v1.GetPaymentRequest\x1a\x13.payment.v1.Payment\x12F\n" +
@@ -876,48 +1048,50 @@ func file_payment_v1_payment_proto_rawDescGZIP() []byte {
 	return file_payment_v1_payment_proto_rawDescData
 }
 
-var file_payment_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_payment_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_payment_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_payment_v1_payment_proto_goTypes = []any{
 	(PaymentStatus)(0),           // 0: payment.v1.PaymentStatus
-	(*GetPaymentRequest)(nil),    // 1: payment.v1.GetPaymentRequest
-	(*CreatePaymentRequest)(nil), // 2: payment.v1.CreatePaymentRequest
-	(*Payment)(nil),              // 3: payment.v1.Payment
-	(*Behaviour)(nil),            // 4: payment.v1.Behaviour
-	(*Latency)(nil),              // 5: payment.v1.Latency
-	(*Lognormal)(nil),            // 6: payment.v1.Lognormal
-	(*Exponential)(nil),          // 7: payment.v1.Exponential
-	(*Fault)(nil),                // 8: payment.v1.Fault
-	(*Counters)(nil),             // 9: payment.v1.Counters
-	nil,                          // 10: payment.v1.Counters.CallsEntry
-	nil,                          // 11: payment.v1.Counters.AnswersEntry
-	nil,                          // 12: payment.v1.Counters.FaultsEntry
-	(*emptypb.Empty)(nil),        // 13: google.protobuf.Empty
+	(Method)(0),                  // 1: payment.v1.Method
+	(*GetPaymentRequest)(nil),    // 2: payment.v1.GetPaymentRequest
+	(*CreatePaymentRequest)(nil), // 3: payment.v1.CreatePaymentRequest
+	(*Payment)(nil),              // 4: payment.v1.Payment
+	(*Behaviour)(nil),            // 5: payment.v1.Behaviour
+	(*Latency)(nil),              // 6: payment.v1.Latency
+	(*Lognormal)(nil),            // 7: payment.v1.Lognormal
+	(*Exponential)(nil),          // 8: payment.v1.Exponential
+	(*Fault)(nil),                // 9: payment.v1.Fault
+	(*Counters)(nil),             // 10: payment.v1.Counters
+	nil,                          // 11: payment.v1.Counters.CallsEntry
+	nil,                          // 12: payment.v1.Counters.AnswersEntry
+	nil,                          // 13: payment.v1.Counters.FaultsEntry
+	(*emptypb.Empty)(nil),        // 14: google.protobuf.Empty
 }
 var file_payment_v1_payment_proto_depIdxs = []int32{
 	0,  // 0: payment.v1.Payment.status:type_name -> payment.v1.PaymentStatus
-	5,  // 1: payment.v1.Behaviour.latency:type_name -> payment.v1.Latency
-	8,  // 2: payment.v1.Behaviour.faults:type_name -> payment.v1.Fault
-	6,  // 3: payment.v1.Latency.lognormal:type_name -> payment.v1.Lognormal
-	7,  // 4: payment.v1.Latency.exponential:type_name -> payment.v1.Exponential
-	10, // 5: payment.v1.Counters.calls:type_name -> payment.v1.Counters.CallsEntry
-	11, // 6: payment.v1.Counters.answers:type_name -> payment.v1.Counters.AnswersEntry
-	12, // 7: payment.v1.Counters.faults:type_name -> payment.v1.Counters.FaultsEntry
-	1,  // 8: payment.v1.Payments.GetPayment:input_type -> payment.v1.GetPaymentRequest
-	2,  // 9: payment.v1.Payments.CreatePayment:input_type -> payment.v1.CreatePaymentRequest
-	4,  // 10: payment.v1.Control.Configure:input_type -> payment.v1.Behaviour
-	13, // 11: payment.v1.Control.Snapshot:input_type -> google.protobuf.Empty
-	13, // 12: payment.v1.Control.Reset:input_type -> google.protobuf.Empty
-	3,  // 13: payment.v1.Payments.GetPayment:output_type -> payment.v1.Payment
-	3,  // 14: payment.v1.Payments.CreatePayment:output_type -> payment.v1.Payment
-	13, // 15: payment.v1.Control.Configure:output_type -> google.protobuf.Empty
-	9,  // 16: payment.v1.Control.Snapshot:output_type -> payment.v1.Counters
-	13, // 17: payment.v1.Control.Reset:output_type -> google.protobuf.Empty
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	6,  // 1: payment.v1.Behaviour.latency:type_name -> payment.v1.Latency
+	9,  // 2: payment.v1.Behaviour.faults:type_name -> payment.v1.Fault
+	7,  // 3: payment.v1.Latency.lognormal:type_name -> payment.v1.Lognormal
+	8,  // 4: payment.v1.Latency.exponential:type_name -> payment.v1.Exponential
+	1,  // 5: payment.v1.Fault.method:type_name -> payment.v1.Method
+	11, // 6: payment.v1.Counters.calls:type_name -> payment.v1.Counters.CallsEntry
+	12, // 7: payment.v1.Counters.answers:type_name -> payment.v1.Counters.AnswersEntry
+	13, // 8: payment.v1.Counters.faults:type_name -> payment.v1.Counters.FaultsEntry
+	2,  // 9: payment.v1.Payments.GetPayment:input_type -> payment.v1.GetPaymentRequest
+	3,  // 10: payment.v1.Payments.CreatePayment:input_type -> payment.v1.CreatePaymentRequest
+	5,  // 11: payment.v1.Control.Configure:input_type -> payment.v1.Behaviour
+	14, // 12: payment.v1.Control.Snapshot:input_type -> google.protobuf.Empty
+	14, // 13: payment.v1.Control.Reset:input_type -> google.protobuf.Empty
+	4,  // 14: payment.v1.Payments.GetPayment:output_type -> payment.v1.Payment
+	4,  // 15: payment.v1.Payments.CreatePayment:output_type -> payment.v1.Payment
+	14, // 16: payment.v1.Control.Configure:output_type -> google.protobuf.Empty
+	10, // 17: payment.v1.Control.Snapshot:output_type -> payment.v1.Counters
+	14, // 18: payment.v1.Control.Reset:output_type -> google.protobuf.Empty
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_payment_v1_payment_proto_init() }
@@ -934,13 +1108,18 @@ func file_payment_v1_payment_proto_init() {
 		(*Fault_StatusCode)(nil),
 		(*Fault_Hang)(nil),
 		(*Fault_Reset_)(nil),
+		(*Fault_Goaway)(nil),
+		(*Fault_ChargeAfterMs)(nil),
+		(*Fault_Duplicate)(nil),
+		(*Fault_Decline)(nil),
+		(*Fault_WrongAmount)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payment_v1_payment_proto_rawDesc), len(file_payment_v1_payment_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   2,

@@ -1,0 +1,88 @@
+"""The rig of the contract's tests: Postgres, the payment stub, and services beside each other."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from bakeoff.build import build
+from bakeoff.experiment import LOCAL
+from bakeoff.hosts.host import Host
+from bakeoff.manifest import load_manifest
+from bakeoff.rig.payment_stub import PaymentStub
+from bakeoff.rig.postgres import Postgres
+from bakeoff.rig.rig import MIGRATIONS, SEED
+from bakeoff.rig.service import Service, ServiceSettings
+from bakeoff.rig.tokens import Credentials
+from tests.contract.api import Rig, Target
+
+# Counts are those of a full run; an ordinary one does a twentieth, and five at least.
+SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
+TEMPLATE = "billing_template"
+# Above what any test makes the provider take, so that a busy machine times nothing out.
+PAYMENT_TIMEOUT_MS = 5000
+
+
+def scaled(count: int) -> int:
+    """A count of a full run, at this run's scale."""
+    return max(5, round(count * SCALE))
+
+
+class Bench:
+    """Starts services that share a Postgres and a stub; each has a database of its own."""
+
+    def __init__(self, folder: Path, host: Host, postgres: Postgres, stub: PaymentStub) -> None:
+        self._folder = folder
+        self._host = host
+        self._postgres = postgres
+        self._stub = stub
+        self._ledger = folder / "ledger.sqlite"
+
+    @contextmanager
+    def service(self, name: str) -> Iterator[Target]:
+        """The service in `services/<name>`, built if need be, ready."""
+        manifest = load_manifest(name)
+        build(manifest, self._host, self._folder, allow_debug=False)
+        credentials = Credentials.fresh()
+        database_url = self._new_database(f"contract_{name}_{secrets.token_hex(4)}")
+        settings = ServiceSettings(
+            database_url=database_url,
+            payment_targets=self._stub.targets,
+            credentials=credentials,
+            worker_threads=2,
+            payment_timeout_ms=PAYMENT_TIMEOUT_MS,
+        )
+        rig = Rig(database_url, credentials, self._stub.control, self._ledger)
+        with Service(self._host, manifest, settings, part=f"service-{name}") as service:
+            yield Target(name, service.base_url, {}, rig)
+
+    def _new_database(self, name: str) -> str:
+        with psycopg.connect(self._postgres.url_for("postgres"), autocommit=True) as connection:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+        return self._postgres.url_for(name)
+
+
+@contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """Postgres with its template, and the stub."""
+    with ExitStack() as stack:
+        host = stack.enter_context(Host(LOCAL, run_id=secrets.token_hex(8)))
+        postgres = stack.enter_context(Postgres(host))
+        postgres.prepare_template(MIGRATIONS, SEED)
+        stub = stack.enter_context(
+            PaymentStub(host, processes=2, ledger=str(folder / "ledger.sqlite"))
+        )
+        yield Bench(folder, host, postgres, stub)
+
+
+def running_target(base_url: str, tokens_file: Path) -> Target:
+    """A service that runs elsewhere, with the tokens that a rig wrote for its accounts."""
+    found = msgspec.json.decode(tokens_file.read_bytes(), type=dict[str, dict[str, object]])
+    tokens = {account: str(token) for account, token in found["tokens"].items()}
+    return Target(base_url, base_url.rstrip("/"), tokens)
