@@ -67,6 +67,9 @@ class Progress:
     rate_rps: float | None
     p99_ms: float | None
     errors: int
+    # Why the phase cannot go on, or None; and the workers that were lost in it.
+    failure: str | None = None
+    lost: tuple[str, ...] = ()
 
 
 class SwarmClient:
@@ -96,6 +99,8 @@ class SwarmClient:
             rate_rps=answer.get("rate_rps"),
             p99_ms=answer.get("p99_ms"),
             errors=int(answer["errors"]),
+            failure=answer.get("failure"),
+            lost=tuple(answer.get("lost", ())),
         )
 
     def measurement(self) -> bytes:
@@ -218,6 +223,14 @@ class Swarm(AbstractContextManager["Swarm"]):
                 time.sleep(_PROGRESS_S)
                 progress = self.client.progress()
                 watch(progress)
+                if progress.failure is not None:
+                    raise RigError(f"the load cannot go on: {progress.failure}")
+                if progress.lost:
+                    raise PartDiedError(
+                        "locust worker",
+                        f"worker {', '.join(progress.lost)} was lost in a phase of "
+                        f"{plan.duration_s:g} s; see its log in {self._settings.folder}",
+                    )
                 if progress.complete:
                     return self.client.measurement()
                 if time.monotonic() > deadline:
