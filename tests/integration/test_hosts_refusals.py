@@ -77,7 +77,7 @@ def far_end(checkout: Path) -> Iterator[RawFarEnd]:
     far_end = RawFarEnd(checkout)
     yield far_end
     far_end.end()
-    assert until(lambda: not far_end.started(), 5)
+    assert until(lambda: not far_end.started())
 
 
 GARBAGE = {
