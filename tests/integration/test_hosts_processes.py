@@ -121,7 +121,9 @@ def test_the_end_of_the_pipe_leaves_nothing(tmp_path: Path, run_id: str, how: st
         host.start(fake(tmp_path)).wait_for_line("up", DEADLINE_S)
         far_end = host.facts().pid
         below = procfs.descendants([far_end], procfs.all_stats())
-        assert len(below) >= 2
+        # What ended by itself may already have taken its daemon along.
+        assert far_end in below
+        assert len(below) >= 2 or how == "daemonises and ends"
     # Nothing was stopped by name: the host alone was left.
     stats = procfs.all_stats()
     assert not {pid for pid in below if pid in stats and stats[pid].alive}
