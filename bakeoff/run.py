@@ -211,6 +211,11 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
         answers[label] = outcome.answers
         throughputs += [phase.achieved_rps for phase in outcome.record.phases]
     compare_answers(answers)
+    if len(throughputs) < len(experiment.labels) or min(throughputs) <= 0:
+        raise InvalidRunError(
+            "a service answered nothing in its pilot, so there is no rate that both can be given: "
+            f"see the logs in {runner.folder}, or give one with --rate"
+        )
     return reference_rate(throughputs)
 
 

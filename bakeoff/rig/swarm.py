@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -223,23 +223,29 @@ class Swarm(AbstractContextManager["Swarm"]):
                 time.sleep(_PROGRESS_S)
                 progress = self.client.progress()
                 watch(progress)
-                if progress.failure is not None:
-                    raise RigError(f"the load cannot go on: {progress.failure}")
                 if progress.lost:
                     raise PartDiedError(
                         "locust worker",
                         f"worker {', '.join(progress.lost)} was lost in a phase of "
                         f"{plan.duration_s:g} s; see its log in {self._settings.folder}",
                     )
+                if progress.failure is not None:
+                    raise RigError(f"the load cannot go on: {progress.failure}")
                 if progress.complete:
-                    return self.client.measurement()
+                    measurement = self.client.measurement()
+                    self.client.stop()
+                    return measurement
                 if time.monotonic() > deadline:
-                    raise RigError(
+                    raise PartDiedError(
+                        "locust worker",
                         f"the load's last report did not come within {_LAST_REPORT_DEADLINE_S:g} s "
-                        f"after a phase of {plan.duration_s:g} s; see {self._settings.folder}"
+                        f"after a phase of {plan.duration_s:g} s; see {self._settings.folder}",
                     )
-        finally:
-            self.client.stop()
+        except BaseException:
+            # What went wrong matters more than a master that cannot be stopped any more.
+            with suppress(RigError):
+                self.client.stop()
+            raise
 
     def _start_master(self) -> HostProcess:
         settings = self._settings
