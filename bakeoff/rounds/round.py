@@ -226,7 +226,7 @@ class RoundRunner:
             figures=round_figures(
                 running.measured,
                 running.findings,
-                shared=self._facts.shared,
+                shared=self._facts.parts_share_cores,
                 died=running.died,
             ),
             findings=running.findings,
