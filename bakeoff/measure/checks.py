@@ -31,9 +31,6 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 }
 Outcome = Literal["passed", "failed", "inconclusive", "no data"]
 
-# A figure with one of these says nothing that a limit could be held against.
-UNQUALIFIED = frozenset((UNEQUAL_WORK, RIG_LIMITED))
-
 _SHAPE = re.compile(
     r"\s*(?P<subject>[a-z0-9][a-z0-9_-]*)\s*\.\s*(?P<metric>[A-Za-z0-9_]+)"
     r"\s*(?P<operator>[^\sA-Za-z0-9_.+-]+)\s*(?P<limit>\S+)\s*",
@@ -106,7 +103,7 @@ def evaluate(check: Check, document: RunDocument) -> CheckResult:
         return _result(check, "no data", f"void: {', '.join(found.voided_by)}", found.value)
     if found.value is None:
         return _result(check, "no data", found.reason or "not measured")
-    if UNQUALIFIED & set(found.marks):
+    if _unqualified(document) & set(found.marks):
         why = f"{_shown(check, found.value)}, but {', '.join(found.marks)}"
         return _result(check, "no data", why, found.value)
     if found.low is None or found.high is None:
@@ -121,6 +118,13 @@ def evaluate_all(checks: Sequence[Check], document: RunDocument) -> RunDocument:
         msgspec.to_builtins(evaluate(check, document)) for check in checks
     ]
     return msgspec.structs.replace(document, checks=results)
+
+
+def _unqualified(document: RunDocument) -> frozenset[str]:
+    """Marks of figures that a limit cannot be held against."""
+    if document.experiment.get("allow_unequal_work"):
+        return frozenset((RIG_LIMITED,))
+    return frozenset((RIG_LIMITED, UNEQUAL_WORK))
 
 
 def _limit(text: str, match: re.Match[str]) -> float:
