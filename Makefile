@@ -7,7 +7,7 @@ export PATH := $(PATH):$(CURDIR)/.toolchains/go/go/bin:$(CURDIR)/.toolchains/rus
 STATICCHECK := v0.8.2
 PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
 
-.PHONY: setup compare ui doctor test lint types check-services fmt bench proto lock clean
+.PHONY: setup compare ui doctor test lint types check-services fmt contract soak bench proto lock clean
 
 setup: $(VENV)/.locked
 	@$(BIN)/python -m bakeoff.toolchains
@@ -30,8 +30,28 @@ ui: setup
 doctor: setup
 	@$(BIN)/bakeoff doctor $(ARGS)
 
+# The truth tests run by themselves: they hold the generator against a server, a core each.
+TRUTH := tests/integration/test_truth.py
+# The suite of the whole contract, which is ahead of the services: see services/contract/README.md.
+CONTRACT := tests/contract
 test: setup
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -q -n 3 --ignore=$(TRUTH) --ignore=$(CONTRACT) $(ARGS)
+	$(BIN)/pytest -q $(TRUTH)
+
+contract: setup
+	$(BIN)/pytest -q $(CONTRACT) $(ARGS)
+
+soak: setup
+	BAKEOFF_SCALE=1 $(BIN)/pytest -v $(TRUTH)
+
+proto: setup
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+		protos/payment/v1/payment.proto
+	GOBIN=$(CURDIR)/.toolchains/proto go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(CURDIR)/.toolchains/proto go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	PATH=$(CURDIR)/.toolchains/proto:$$PATH $(BIN)/python -m grpc_tools.protoc -I protos \
+		--go_out=services/go --go_opt=module=bakeoff/billing \
+		--go-grpc_out=services/go --go-grpc_opt=module=bakeoff/billing payment/v1/payment.proto
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bakeoff.errors import InterruptedRunError
-from bakeoff.experiment import Experiment
+from bakeoff.experiment import LOCAL, Experiment
 from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
 from bakeoff.run import load_manifests, prepared
@@ -76,7 +76,7 @@ def _up(
         facts = RigFacts(
             services={label: service.base_url for label, service in services.items()},
             tokens=rig.tokens,
-            tokens_file=str(rig.tokens_file),
+            tokens_file=rig.tokens_files[LOCAL],
             database_url=url,
             payment_targets=list(rig.stub.targets),
             payment_control=rig.stub.control.target,

@@ -22,7 +22,7 @@ from bakeoff.measure.checks import Check, evaluate_all
 from bakeoff.measure.rate import reference_rate
 from bakeoff.measure.records import RunDocument
 from bakeoff.measure.summary import stands
-from bakeoff.measure.validity import STEAL
+from bakeoff.measure.validity import STEAL, part_died
 from bakeoff.progress import Progress
 from bakeoff.rig.cores import CorePlan, plan_cores
 from bakeoff.rig.rig import Rig, RigSettings
@@ -171,6 +171,7 @@ def _measure(
                     if deaths > _DEATHS_ALLOWED:
                         raise
                     because = str(error)
+                    ledger.findings.append(part_died(error.part, because, f"block {block.number}"))
                     rig_stack.close()
                     rig = _up(rig_stack, settings)
                     runner = RoundRunner(rig, experiment, progress)
@@ -211,6 +212,11 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
         answers[label] = outcome.answers
         throughputs += [phase.achieved_rps for phase in outcome.record.phases]
     compare_answers(answers)
+    if len(throughputs) < len(experiment.labels) or min(throughputs) <= 0:
+        raise InvalidRunError(
+            "a service answered nothing in its pilot, so there is no rate that both can be given: "
+            f"see the logs in {runner.folder}, or give one with --rate"
+        )
     return reference_rate(throughputs)
 
 

@@ -23,7 +23,9 @@ def interruptible() -> Iterator[None]:
         seen.append(number)
         raise InterruptedRunError(f"interrupted by {signal.Signals(number).name}")
 
-    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    # What is ignored stays ignored, as nohup wants it.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ def claims(document: RunDocument, records: Sequence[RoundRecord]) -> list[Claim]
     """All seven claims in the post's order."""
     ours = facts.labels(document) == POST_SERVICES
     other = f"not measured: this run compares {' with '.join(facts.labels(document))}"
-    elsewhere = "not measured by this run; bakeoff footprint measures it"
+    elsewhere = "not measured by this run"
     return [
         Claim(
             1,

@@ -249,10 +249,7 @@ def notes(document: RunDocument) -> list[str]:
     found = []
     if not document.finished:
         rounds = sum(len(block.rounds) for block in document.blocks)
-        found.append(
-            f"This run was interrupted: it has {counted(rounds, 'round')}. "
-            "`bakeoff compare --resume` goes on with it."
-        )
+        found.append(f"This run did not come to its end: it has {counted(rounds, 'round')}.")
     found += _core_notes(document)
     if any(finding.rule in (UNEQUAL_WORK, UNEQUAL_BODIES) for finding in document.validity):
         found.append(_unequal_note(document))

@@ -206,6 +206,33 @@ def _ratio_label(name: str, ratio: RatioDocument) -> str:
     return facts.title(name) + note
 
 
+_RATIO_TICKS = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.7,
+    0.85,
+    1,
+    1.2,
+    1.5,
+    2,
+    3,
+    5,
+    10,
+    20,
+    50,
+    100,
+)
+_COARSE_TICKS = (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100)
+# More labels than these run into each other.
+_MOST_TICKS = 9
+
+
 def _ratio_ticks(axes: Axes, rows: Sequence[tuple[str, RatioDocument, list[float]]]) -> None:
     values = [1.0]
     for _, ratio, dots in rows:
@@ -213,8 +240,9 @@ def _ratio_ticks(axes: Axes, rows: Sequence[tuple[str, RatioDocument, list[float
         values += dots
     low, high = min(values) / 1.06, max(values) * 1.06
     axes.set_xlim(low, high)
-    candidates = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10)
-    ticks = [tick for tick in (*candidates, 20, 50, 100) if low <= tick <= high]
+    ticks = [tick for tick in _RATIO_TICKS if low <= tick <= high]
+    if len(ticks) > _MOST_TICKS:
+        ticks = [tick for tick in ticks if tick in _COARSE_TICKS]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 
 

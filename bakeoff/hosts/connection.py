@@ -68,8 +68,13 @@ class Connection:
                 f"cannot reach the host {host!r}: {self._command[0]}: {error.strerror} "
                 f"(key `hosts.{host}.command` of the experiment)"
             ) from error
-        work = (self._write, self._read, self._read_diagnostics, self._beat)
-        self._threads = [threading.Thread(target=one, daemon=True) for one in work]
+        # The reader waits for the last diagnostics, so their thread starts before it.
+        self._diagnosing = threading.Thread(target=self._read_diagnostics, daemon=True)
+        work = (self._write, self._read, self._beat)
+        self._threads = [
+            self._diagnosing,
+            *(threading.Thread(target=one, daemon=True) for one in work),
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -172,7 +177,7 @@ class Connection:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # Its last words are on the way.
             self._popen.wait(1.0)
-            self._threads[2].join(1.0)
+            self._diagnosing.join(1.0)
         message = (
             f"the host {self._host!r} {why} (command: {' '.join(self._command)}, exit code "
             f"{self._popen.poll()}){self.diagnostics()}"

@@ -1,6 +1,7 @@
 """Files at the far end: logs are read anywhere, changes are made in the far end's own folder."""
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -14,6 +15,9 @@ from typing import BinaryIO
 from bakeoff.hosts.programs import Refusal, checked_file, checked_path
 from bakeoff.hosts.protocol import CHUNK_BYTES, Found
 
+_PREFIX = "bakeoff-host-"
+# A folder may be that young before it is locked.
+_YOUNG_S = 60.0
 _POLL_S = 0.02
 _BLOCK_BYTES = 1 << 20
 # A line of a log that is longer is nothing to wait for.
@@ -21,10 +25,16 @@ _LINE_LIMIT_BYTES = 64 * 1024
 
 
 class OwnFolder:
-    """A temporary folder that goes with the far end. Others may pass through it, not list it."""
+    """A temporary folder that goes with the far end. Others may pass through it, not list it.
+
+    It is locked while its far end lives, so that the next one can tell what a killed one left.
+    """
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="bakeoff-"))
+        _remove_left_behind()
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.path.chmod(0o711)
 
     def make(self, name: str, user: str | None) -> str:
@@ -35,11 +45,12 @@ class OwnFolder:
             _give(path, user)
         return str(path)
 
-    def write(self, name: str, content: bytes, user: str | None) -> str:
-        """Writes a new file that one user alone may read."""
+    def write(self, name: str, content: bytes, user: str | None, append: bool = False) -> str:
+        """Writes a new file that one user alone may read, or adds to one that was begun."""
         path = self._inside(name)
+        how = os.O_APPEND if append else os.O_CREAT | os.O_EXCL
         with _named_errors(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | how, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             _give(path, user)
@@ -57,6 +68,7 @@ class OwnFolder:
     def remove_all(self) -> None:
         """Removes it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
 
     def _inside(self, name: str) -> Path:
         # An absolute name replaces the folder, and is refused unless it leads back into it.
@@ -64,6 +76,21 @@ class OwnFolder:
         if path == self.path or not path.parent.resolve().is_relative_to(self.path.resolve()):
             raise Refusal(f"{name!r} is not in the far end's own folder {self.path}")
         return path
+
+
+def _remove_left_behind() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            found = folder.lstat()
+            young = time.time() - found.st_mtime < _YOUNG_S
+            if young or found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
 
 
 def file_size(path: str) -> int:

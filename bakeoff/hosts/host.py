@@ -209,9 +209,17 @@ class Host(AbstractContextManager["Host"]):
 
     def write_file(self, name: str, content: bytes, user: str | None = None) -> str:
         """Writes a new file in the far end's own folder that one user may read; its path."""
-        return self._connection.ask_for(
-            str, protocol.WriteFile, name=name, content=content, user=user
-        )
+        size = protocol.CHUNK_BYTES
+        for start in range(0, max(1, len(content)), size):
+            path = self._connection.ask_for(
+                str,
+                protocol.WriteFile,
+                name=name,
+                content=content[start : start + size],
+                user=user,
+                append=start > 0,
+            )
+        return path
 
     def remove_tree(self, path: str) -> None:
         """Removes a file or folder in the far end's own folder."""

@@ -148,11 +148,13 @@ class MakeFolder(Request, tag="make_folder"):
 
 
 class WriteFile(Request, tag="write_file"):
-    """Writes a new file, readable by its user alone, below the far end's own folder."""
+    """Writes a new file, readable by its user alone, below the far end's own folder; `append`
+    adds to one that was begun."""
 
     name: str
     content: bytes
     user: str | None = None
+    append: bool = False
 
 
 class RemoveTree(Request, tag="remove_tree"):

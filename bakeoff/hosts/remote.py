@@ -67,7 +67,7 @@ class FarEnd:
             protocol.EndWatch: self._end_watch,
             protocol.MakeFolder: lambda request: self._folder.make(request.name, request.user),
             protocol.WriteFile: lambda request: self._folder.write(
-                request.name, request.content, request.user
+                request.name, request.content, request.user, request.append
             ),
         }
         self._slow_handlers: dict[type, Callable[[Any], Any]] = {

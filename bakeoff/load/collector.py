@@ -7,7 +7,8 @@ when the last report of every worker that takes part is merged; then Locust stop
 quits if it is headless.
 """
 
-from locust.runners import STATE_MISSING, STATE_STOPPING, MasterRunner, Runner
+from locust.runners import STATE_INIT, STATE_STOPPED, STATE_STOPPING, Runner
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 import logging
 import time
@@ -19,7 +20,7 @@ import msgspec
 
 from bakeoff.load import report
 from bakeoff.load.collected import Collected, WorkerPart
-from bakeoff.load.recorder import clock_identity
+from bakeoff.load.crew import LOCAL, Crew, clock_identity
 from bakeoff.load.settings import RUN_OPTION, host_of, parse_settings, targets
 from bakeoff.measure.records import PhaseMeasurement
 
@@ -34,7 +35,7 @@ _STOP_LIMIT_S = 5.0
 # What a last report may take beyond the end of the run.
 _REPORT_LIMIT_S = 5.0
 _STOPPED_DEADLINE_S = 10.0
-_LOCAL = "local"
+_STOPPED = (STATE_INIT, STATE_STOPPED)
 
 
 class Collector:
@@ -43,6 +44,7 @@ class Collector:
     def __init__(self, environment: Any) -> None:
         self._environment = environment
         self._runner: Runner = environment.runner
+        self._crew = Crew(environment.runner)
         self._run: Collected | None = None
         self._state = "idle"
         self._failure: str | None = None
@@ -85,15 +87,14 @@ class Collector:
         """Why no test can start now; waits for one that is just ending."""
         if self._state in ("starting", "running", "stopping"):
             return "a test is running: stop it first"
-        runner = self._runner
+        parts = [] if self._run is None else self._run.parts.values()
+        workers = [part.worker for part in parts if not part.lost]
         deadline = time.monotonic() + _STOPPED_DEADLINE_S
-        while runner.state not in ("ready", "stopped") or not self._are_back():
+        while self._runner.state not in _STOPPED or not self._crew.are_back(workers):
             if time.monotonic() > deadline:
-                return f"the test before has not ended: Locust is {runner.state!r}"
+                return f"the test before has not ended: Locust is {self._runner.state!r}"
             gevent.sleep(0.01)
-        if isinstance(runner, MasterRunner) and not runner.clients.ready:
-            return "no worker is connected"
-        return None
+        return "no worker is connected" if self._crew.is_empty() else None
 
     # Locust's events and messages.
 
@@ -103,7 +104,7 @@ class Collector:
         setattr(options, RUN_OPTION, run.name)
         self._run, self._state, self._failure = run, "starting", None
         self._ready = {}
-        self._expected = self._active_workers()
+        self._expected = self._crew.active()
         host = host_of(self._environment)
         if not host:
             self._fail("no host to aim at: give --host, or fill in the field")
@@ -129,7 +130,7 @@ class Collector:
             self._merge(client_id, payload)
 
     def _on_local_report(self, msg: Any, **_: Any) -> None:
-        self._merge(_LOCAL, msg.data)
+        self._merge(LOCAL, msg.data)
 
     def _on_test_stopping(self, **_: Any) -> None:
         """Holds a stop, also that of quitting, until the last reports are in."""
@@ -144,9 +145,10 @@ class Collector:
         limit_s = min(_STOP_LIMIT_S, run.settings.timeout_s)
         self._end_deadline_s = time.monotonic() + limit_s + _REPORT_LIMIT_S
         for worker in run.parts:
-            self._say("bakeoff_finish", worker, limit_s=limit_s)
+            self._crew.say("bakeoff_finish", worker, run=run.name, limit_s=limit_s)
         while self._state == "stopping":
             gevent.sleep(0.01)
+        self._let_files_follow()
 
     # The run.
 
@@ -154,7 +156,7 @@ class Collector:
         deadline = time.monotonic() + _READY_DEADLINE_S
         while self._expected - self._ready.keys() and time.monotonic() < deadline:
             gevent.sleep(0.002)
-            self._expected &= self._active_workers()
+            self._expected &= self._crew.active()
             if self._run is not run or self._state != "starting":
                 return
         workers = [worker for worker, connections in self._ready.items() if connections]
@@ -164,7 +166,7 @@ class Collector:
         if not workers:
             self._fail("no worker has a connection: start with at least one user")
             return
-        self._go(run, sorted(workers, key=self._index_of))
+        self._go(run, sorted(workers, key=self._crew.index_of))
 
     def _go(self, run: Collected, workers: list[str]) -> None:
         settings = run.settings
@@ -180,9 +182,10 @@ class Collector:
         for index, worker in enumerate(workers):
             run.parts[worker] = WorkerPart(worker, index, self._ready[worker])
         for index, worker in enumerate(workers):
-            self._say(
+            self._crew.say(
                 "bakeoff_go",
                 worker,
+                run=run.name,
                 clock=clock_identity(),
                 start_ns=run.started_ns,
                 delay_ns=_LEAD_NS,
@@ -206,7 +209,7 @@ class Collector:
             logger.error("A report of worker %s cannot be read: %s", worker, error)
             return
         if one.final:
-            self._say("bakeoff_ack", worker)
+            self._crew.say("bakeoff_ack", worker, run=run.name)
             if run.complete and self._state in ("running", "stopping"):
                 self._finish("complete")
 
@@ -217,7 +220,7 @@ class Collector:
             run = self._run
             if run is None or self._state not in ("running", "stopping"):
                 continue
-            active = self._active_workers()
+            active = self._crew.active()
             for part in run.parts.values():
                 if part.worker not in active and not part.final and not part.lost:
                     part.lost = True
@@ -248,38 +251,13 @@ class Collector:
         while self._runner.state == "spawning":
             gevent.sleep(0.01)
         if options.headless:
+            self._let_files_follow()
             self._runner.quit()
         elif self._runner.state != STATE_STOPPING:
             self._runner.stop()
 
-    # The workers.
-
-    def _active_workers(self) -> set[str]:
-        runner = self._runner
-        if not isinstance(runner, MasterRunner):
-            return {_LOCAL}
-        return {one.id for one in runner.clients.values() if one.state != STATE_MISSING}
-
-    def _are_back(self) -> bool:
-        """The workers of the last run are ready for another, but for those that were lost."""
-        runner = self._runner
-        if self._run is None or not isinstance(runner, MasterRunner):
-            return True
-        busy = {one.id for one in runner.clients.values() if one.state not in ("ready", "missing")}
-        gone = {
-            part.worker
-            for part in self._run.parts.values()
-            if not part.lost and part.worker not in runner.clients
-        }
-        return not busy and not gone
-
-    def _index_of(self, worker: str) -> int:
-        runner = self._runner
-        if not isinstance(runner, MasterRunner):
-            return 0
-        return int(runner.get_worker_index(worker))  # type: ignore[no-untyped-call]
-
-    def _say(self, message: str, worker: str, **data: Any) -> None:
-        assert self._run is not None
-        client = {"client_id": worker} if isinstance(self._runner, MasterRunner) else {}
-        self._runner.send_message(message, {"run": self._run.name, **data}, **client)
+    def _let_files_follow(self) -> None:
+        """Locust writes its CSV files once a second, not at the end: waits for the last time."""
+        options = self._environment.parsed_options
+        if options.headless and options.csv_prefix:
+            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)

@@ -5,23 +5,22 @@ connections are open, `bakeoff_go` with the common start, `bakeoff_finish` to en
 `bakeoff_failed`, and `bakeoff_ack` for the last report, which is repeated until then.
 """
 
-from locust.runners import LocalRunner, Runner, WorkerRunner
+from locust.runners import Runner, WorkerRunner
 
 import logging
-import os
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gevent
-import numpy as np
 
 from bakeoff.load import report, wire
 from bakeoff.load.child import EngineProcess
+from bakeoff.load.crew import clock_identity
 from bakeoff.load.locuststats import add_error, add_samples
 from bakeoff.load.settings import RUN_OPTION, host_of, parse_settings
 from bakeoff.load.user import OpenModelUser
-from bakeoff.measure.records import Counts
+from bakeoff.load.workerrun import WorkerRun, samples_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +28,6 @@ _REPORT_S = 1.0
 # How long a worker that quits waits for its last report to be acknowledged.
 _QUIT_S = 3.0
 _REPEAT_S = 0.5
-# A folder for raw samples, for tests and doubts: samples-RUN-PID.bin, rows of wire.COLUMNS.
-SAMPLES_VARIABLE = "BAKEOFF_SAMPLES_DIR"
-
-
-class WorkerRun:
-    """The books of one run in this worker."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.prepared = False
-        self.start_ns = 0
-        self.batches: list[wire.Batch] = []
-        self.recorded = self.answered = self.failed = self.timed_out = 0
-        self.sequence = 0
-        self.elapsed_ns = 0
-        self.errors: dict[str, int] = {}
-        self.ended = False
-        # The last report until the master has it.
-        self.unacknowledged: bytes | None = None
-        self.acknowledged = False
 
 
 class Recorder:
@@ -61,18 +40,19 @@ class Recorder:
         self._environment = environment
         self._runner: Runner = environment.runner
         self._run: WorkerRun | None = None
+        self._outgoing: bytes | None = None
         self.engine = EngineProcess(
             environment.parsed_locustfiles, self._hear, self._on_engine_death
         )
-        environment.events.spawning_complete.add_listener(self._on_spawning_complete)
-        environment.events.test_stopping.add_listener(self._on_test_stopping)
-        environment.events.quitting.add_listener(self._on_quitting)
-        environment.events.quit.add_listener(self._on_quit)
+        events = environment.events
+        events.spawning_complete.add_listener(self._on_spawning_complete)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.report_to_master.add_listener(self._on_report_to_master)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
         self._runner.register_message("bakeoff_go", self._on_go)
         self._runner.register_message("bakeoff_finish", self._on_finish)
         self._runner.register_message("bakeoff_ack", self._on_ack)
-        environment.events.report_to_master.add_listener(self._on_report_to_master)
-        self._outgoing: bytes | None = None
         gevent.spawn(self._report_regularly)
 
     # Locust's events.
@@ -153,7 +133,7 @@ class Recorder:
         run = self._run
         if run is not None and msg.data["run"] == run.name:
             run.acknowledged = True
-            run.unacknowledged = None
+            run.last = None
 
     # The engine.
 
@@ -166,20 +146,11 @@ class Recorder:
         elif isinstance(message, wire.Failed):
             self._say("bakeoff_failed", run, reason=message.reason)
         elif isinstance(message, wire.Batch):
-            run.batches.append(message)
+            run.add(message)
             if message.final:
-                self._end(run)
-
-    def _end(self, run: WorkerRun) -> None:
-        run.ended = True
-        # Without users the master need not wait for any when it stops.
-        self._runner.stop_users(self._runner.user_classes_count)
-        gevent.spawn(self._repeat_last_report, run)
-
-    def _repeat_last_report(self, run: WorkerRun) -> None:
-        while run is self._run and not run.acknowledged:
-            self._report()
-            gevent.sleep(_REPEAT_S)
+                # Without users the master need not wait for any when it stops.
+                self._runner.stop_users(self._runner.user_classes_count)
+                gevent.spawn(self._repeat_last_report, run)
 
     def _on_engine_death(self, reason: str) -> None:
         logger.error(reason)
@@ -194,96 +165,48 @@ class Recorder:
         while True:
             gevent.sleep(_REPORT_S)
             if self._run is not None and self._run.start_ns and not self._run.ended:
-                self._report()
+                self._report(self._run)
 
-    def _report(self) -> None:
-        # Before Locust collects its own statistics: this adds to them.
-        payload = self._next_report()
+    def _repeat_last_report(self, run: WorkerRun) -> None:
+        while run is self._run and not run.acknowledged:
+            self._report(run)
+            gevent.sleep(_REPEAT_S)
+
+    def _report(self, run: WorkerRun) -> None:
+        payload = run.last
         if payload is None:
-            return
-        if isinstance(self._runner, WorkerRunner):
-            self._outgoing = payload
-            try:
-                self._runner._send_stats()
-            finally:
-                self._outgoing = None
-        else:
+            batches = run.take()
+            if not batches:
+                return
+            # Before Locust collects its own statistics: this adds to them.
+            self._tell_locust(run, batches)
+            payload = report.encode(run.report(batches))
+            if batches[-1].final:
+                run.last = payload
+        self._send(payload)
+
+    def _send(self, payload: bytes) -> None:
+        if not isinstance(self._runner, WorkerRunner):
             self._runner.send_message("bakeoff_report", payload)
+            return
+        self._outgoing = payload
+        try:
+            self._runner._send_stats()
+        finally:
+            self._outgoing = None
 
-    def _next_report(self) -> bytes | None:
-        """What is new since the last report, or the last one again; None without news."""
-        run = self._run
-        if run is None or run.acknowledged:
-            return None
-        if run.unacknowledged is not None:
-            return run.unacknowledged
-        if not run.batches:
-            return None
-        batches, run.batches = run.batches, []
-        payload = self._digest(run, batches)
-        if batches[-1].final:
-            run.unacknowledged = payload
-        return payload
-
-    def _digest(self, run: WorkerRun, batches: list[wire.Batch]) -> bytes:
-        last = batches[-1]
-        raw = b"".join(batch.samples for batch in batches)
-        samples = np.frombuffer(raw, dtype=np.int64).reshape(-1, wire.COLUMNS)
-        errors = self._note_errors(batches)
+    def _tell_locust(self, run: WorkerRun, batches: Sequence[wire.Batch]) -> None:
+        stats, names = self._environment.stats, batches[-1].names
+        samples = samples_of(batches)
         if len(samples):
-            add_samples(self._environment.stats, samples, last.names)
-            self._keep_raw(run, raw)
-        summed = report.digest(samples, run.start_ns, last.elapsed_ns)
-        run.recorded += summed.recorded
-        run.answered += summed.answered
-        run.failed += summed.failed
-        run.timed_out += summed.timed_out
-        run.sequence += 1
-        return report.encode(
-            report.Report(
-                run=run.name,
-                sequence=run.sequence,
-                final=last.final,
-                elapsed_s=last.elapsed_ns / 1e9,
-                counts=Counts(
-                    scheduled=last.scheduled,
-                    sent=last.sent,
-                    never_sent=last.never_sent,
-                    answered=run.answered,
-                    failed=run.failed,
-                    timed_out=run.timed_out,
-                    in_flight=last.sent - run.recorded,
-                    waited=last.waited,
-                    reconnects=last.reconnects,
-                ),
-                recorded=run.recorded,
-                answered_in_window=summed.answered_in_window,
-                latency_us=summed.latency_us,
-                lateness_us=summed.lateness_us,
-                service_us=summed.service_us,
-                statuses=summed.statuses,
-                without_status=summed.recorded - sum(summed.statuses.values()),
-                errors={**errors, **summed.errors},
-                response_bytes=summed.response_bytes,
-                body_hash_sum=summed.body_hash_sum,
-                seconds=summed.seconds,
-            )
-        )
-
-    def _note_errors(self, batches: list[wire.Batch]) -> dict[str, int]:
-        """Errors by their text; also into Locust's failures and exceptions."""
-        errors: dict[str, int] = {}
+            add_samples(stats, samples, names)
+            run.keep_raw(samples)
         for batch in batches:
             for error in batch.request_errors:
-                errors[error.message] = errors.get(error.message, 0) + error.count
                 if error.name >= 0:
-                    method, name = batch.names[error.name]
-                    add_error(self._environment.stats, method, name, error.message, error.count)
+                    add_error(stats, *names[error.name], error.message, error.count)
             for failure in batch.task_errors:
-                text = f"task: {failure.message}"
-                errors[text] = errors.get(text, 0) + failure.count
                 self._log_exception(failure)
-        return errors
 
     def _log_exception(self, failure: wire.TaskError) -> None:
         if isinstance(self._runner, WorkerRunner):
@@ -292,27 +215,11 @@ class Recorder:
         else:
             self._runner.log_exception("local", failure.message, failure.traceback)
 
-    def _keep_raw(self, run: WorkerRun, raw: bytes) -> None:
-        folder = os.environ.get(SAMPLES_VARIABLE)
-        if folder:
-            with Path(folder, f"samples-{run.name}-{os.getpid()}.bin").open("ab") as file:
-                file.write(raw)
-
     def _say(self, message: str, run: WorkerRun, **data: Any) -> None:
         self._runner.send_message(message, {"run": run.name, **data})
 
 
-def clock_identity() -> str:
-    """The same for all processes that read the same CLOCK_MONOTONIC."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def is_driver(runner: Runner) -> bool:
-    """This process runs users itself."""
-    return isinstance(runner, WorkerRunner | LocalRunner)
-
-
-def _entries(user_classes: list[Any]) -> list[wire.TaskEntry]:
+def _entries(user_classes: Sequence[Any]) -> list[wire.TaskEntry]:
     """The tasks that Locust would run (after tags), with their weights."""
     entries = []
     for user_class in user_classes:

@@ -13,6 +13,7 @@ import msgspec
 # Columns of a sample. Times are nanoseconds of CLOCK_MONOTONIC.
 COLUMNS = 7
 DUE, SENT, DONE, OUTCOME, SIZE, HASH, TAG = range(COLUMNS)
+pack_sample = struct.Struct(f"={COLUMNS}q").pack
 # OUTCOME: a status that was expected, or UNEXPECTED + status, or one of these.
 BROKEN = 1
 TIMED_OUT = 2

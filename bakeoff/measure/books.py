@@ -49,6 +49,9 @@ def _imbalances(phase: PhaseRecord, recorded: int | None) -> Iterator[str]:
     ended = counts.answered + counts.failed + counts.timed_out + counts.in_flight
     if counts.sent != ended:
         yield f"sent {counts.sent:,} but answered, failed, timed out or in flight {ended:,}"
+    if counts.in_flight:
+        # A measurement is complete when every request is over.
+        yield f"{counts.in_flight:,} requests were sent and never ended"
     timed = counts.answered + counts.timed_out
     off_us = sums.latency_us - sums.lateness_us - sums.service_us
     if abs(off_us) > ROUNDING_US * timed:

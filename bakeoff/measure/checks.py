@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from bakeoff.errors import UsageError
+from bakeoff.measure.marks import AT_LEAST, RIG_LIMITED, UNEQUAL_WORK
 from bakeoff.measure.metrics import METRICS, format_value
 from bakeoff.measure.records import MetricDocument, RatioDocument, RunDocument
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, one_sided_bound
@@ -102,6 +103,9 @@ def evaluate(check: Check, document: RunDocument) -> CheckResult:
         return _result(check, "no data", f"void: {', '.join(found.voided_by)}", found.value)
     if found.value is None:
         return _result(check, "no data", found.reason or "not measured")
+    if _unqualified(document) & set(found.marks):
+        why = f"{_shown(check, found.value)}, but {', '.join(found.marks)}"
+        return _result(check, "no data", why, found.value)
     if found.low is None or found.high is None:
         why = f"{_shown(check, found.value)}, but a bound needs {MINIMUM_BLOCKS} rounds"
         return _result(check, "inconclusive", why, found.value)
@@ -114,6 +118,13 @@ def evaluate_all(checks: Sequence[Check], document: RunDocument) -> RunDocument:
         msgspec.to_builtins(evaluate(check, document)) for check in checks
     ]
     return msgspec.structs.replace(document, checks=results)
+
+
+def _unqualified(document: RunDocument) -> frozenset[str]:
+    """Marks of figures that a limit cannot be held against."""
+    if document.experiment.get("allow_unequal_work"):
+        return frozenset((RIG_LIMITED,))
+    return frozenset((RIG_LIMITED, UNEQUAL_WORK))
 
 
 def _limit(text: str, match: re.Match[str]) -> float:
@@ -143,6 +154,9 @@ def _judged(
     notes = f" ({', '.join(found.marks)})" if found.marks else ""
     if check.admits(inside) or not check.admits(outside):
         outcome: Outcome = "passed" if check.admits(inside) else "failed"
+        if AT_LEAST in found.marks and (outcome == "passed") == check.operator.startswith("<"):
+            # The figure itself would be higher: only a limit that it is over already is answered.
+            return _result(check, "no data", f"at least {_shown(check, value)}", value)
         bound = inside if outcome == "passed" else outside
         text = f"{_shown(check, value)}, 95 % bound {_shown(check, bound)}{notes}"
         return _result(check, outcome, text, value, bound)

@@ -24,8 +24,19 @@ def block_findings(first: RoundRecord, second: RoundRecord) -> list[Finding]:
     if one is None or other is None or not one.counts.answered or not other.counts.answered:
         return []
     where = f"block {first.block}: {first.label} and {second.label}, fixed phase"
-    # As many answers to one arrival seed are answers to the same requests.
-    exact = first.seed == second.seed and one.counts.answered == other.counts.answered
+    # The same schedule, all of it answered on both sides, is the same requests.
+    exact = (
+        first.seed == second.seed
+        and len(
+            {
+                one.counts.scheduled,
+                one.counts.answered,
+                other.counts.scheduled,
+                other.counts.answered,
+            }
+        )
+        == 1
+    )
     return [*_work(one, other, where), *_answers(one, other, exact, where)]
 
 

@@ -135,9 +135,12 @@ def _counted(
         if not 1 <= record.block <= len(blocks):
             raise ValueError(f"round {record.number} is of block {record.block} of {len(blocks)}")
         pairs[record.block - 1][record.label] = record
-    for block, pair in zip(blocks, pairs, strict=True):
+    for number, (block, pair) in enumerate(zip(blocks, pairs, strict=True)):
         if block.rerun_of is not None and len(pair) == len(labels):
             pairs[block.rerun_of - 1].clear()
+            for earlier in range(number):
+                if blocks[earlier].rerun_of == block.rerun_of:
+                    pairs[earlier].clear()
     return pairs
 
 

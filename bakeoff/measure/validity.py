@@ -51,6 +51,11 @@ class RigFacts:
     grpc_calls: float
 
     @property
+    def parts_share_cores(self) -> bool:
+        """Whether any part of the rig may run on a core of the service."""
+        return self.shared or bool(self.service_cores & self.rig_cores)
+
+    @property
     def shared(self) -> bool:
         """Whether service and rig share so few cores that the tail is the scheduler's."""
         return self.cores < SHARED_CORES

@@ -6,11 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CorePlan:
-    """Core numbers; None where nothing is pinned.
-
-    `shared` says that other parts of the rig share one machine of fewer than four cores with the
-    service, so that tails are the scheduler's too.
-    """
+    """Core numbers; None where nothing is pinned."""
 
     service: frozenset[int] | None
     rig: frozenset[int] | None
@@ -20,11 +16,6 @@ class CorePlan:
     def usable(self) -> int:
         """How many cores there are to share."""
         return len(self.all)
-
-    @property
-    def shared(self) -> bool:
-        """Fewer than four cores: "shared machine" stands beside every figure."""
-        return self.usable < 4
 
     @property
     def workers(self) -> int:

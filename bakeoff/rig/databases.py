@@ -40,12 +40,12 @@ class Databases:
         self._admin_url = admin_url
         self._prefix = prefix
         self._current: str | None = None
+        shown = _shown(admin_url)
         try:
             self._connection = _connect(admin_url)
-        except psycopg.OperationalError as error:
-            raise StartError(f"cannot connect to Postgres at {_shown(admin_url)}: {error}") from (
-                error
-            )
+        except psycopg.Error as error:
+            # Its own words may quote the URL, and so the password.
+            raise StartError(f"cannot connect to Postgres at {shown} (--database-url)") from error
 
     def close(self) -> None:
         """Closes the connection."""
@@ -93,9 +93,6 @@ class Databases:
         # Else each connection changes its plan at its sixth execution.
         self._run("ALTER DATABASE {} SET plan_cache_mode = force_generic_plan", full)
         self._checkpoint()
-        with self._named_errors(), suppress(psycopg.errors.InsufficientPrivilege):
-            # Nothing depends on it: a new database has no counts.
-            self._connection.execute("SELECT pg_stat_statements_reset()")
         return self.url_for(name)
 
     def statements(self, name: str) -> dict[str, int]:
@@ -154,6 +151,13 @@ def _connect(url: str) -> psycopg.Connection:
 
 
 def _shown(url: str) -> str:
-    """A URL without its password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+    """Where a URL leads, without user and password; UsageError, which does not quote it, for what
+    is no URL of Postgres."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 5432
+    except ValueError:
+        host, port = None, 0
+    if not host or parts.scheme not in ("postgres", "postgresql") or "@" in host:
+        raise UsageError("--database-url must look like postgres://user:password@host:5432/name")
+    return f"{host}:{port}{parts.path}"

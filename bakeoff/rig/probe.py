@@ -31,6 +31,8 @@ class StubProbe(AbstractContextManager["StubProbe"]):
 
     def __enter__(self) -> Self:
         # The caller's own share, which the same question under load has too.
+        # The first one opens the channel.
+        self._ask()
         self.at_rest_ms = [self._ask() for _ in range(_AT_REST)]
         self._thread.start()
         return self

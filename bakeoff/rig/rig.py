@@ -21,7 +21,7 @@ from bakeoff.rig.payment_stub import PaymentStub
 from bakeoff.rig.postgres import ExternalPostgres, Postgres
 from bakeoff.rig.service import Service, ServiceSettings
 from bakeoff.rig.swarm import Swarm, SwarmSettings
-from bakeoff.rig.tokens import Credentials, mint_tokens, write_tokens_file
+from bakeoff.rig.tokens import Credentials, mint_tokens, tokens_document
 
 MIGRATIONS = SERVICES / "db" / "migrations"
 SEED = SERVICES / "db" / "seed.sql"
@@ -55,7 +55,8 @@ class Rig(AbstractContextManager["Rig"]):
         self.swarm: Swarm
         self.tokens: dict[str, str] = {}
         self.invoices: dict[str, list[str]] = {}
-        self.tokens_file: Path
+        # Its path on each host that generates load, and here; 0600, gone with the host.
+        self.tokens_files: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -65,9 +66,7 @@ class Rig(AbstractContextManager["Rig"]):
             self.stub = stack.enter_context(self._new_stub())
             self.invoices = self.postgres.seeded_invoices()
             self.tokens = mint_tokens(self.credentials, self.invoices)
-            secret_folder = Path(self._host(self._experiment.placement.master).facts().folder)
-            self.tokens_file = secret_folder / f"tokens-{secrets.token_hex(4)}.json"
-            write_tokens_file(self.tokens_file, self.tokens, self.invoices)
+            self.tokens_files = self._write_tokens()
             self._stack = stack.pop_all()
         return self
 
@@ -84,7 +83,6 @@ class Rig(AbstractContextManager["Rig"]):
         browser may aim at, by name. It ends with the rig."""
         experiment = self._experiment
         placed = experiment.placement
-        workers = placed.workers or [LOCAL] * self.cores.workers
         self.swarm = self._stack.enter_context(
             Swarm(
                 SwarmSettings(
@@ -92,11 +90,14 @@ class Rig(AbstractContextManager["Rig"]):
                     folder=self.folder,
                     master_host=self._host(placed.master),
                     address=self.address(placed.master),
-                    worker_hosts=[self._host(name) for name in workers],
+                    worker_hosts=[self._host(name) for name in self._worker_names()],
                     cpus=self.cores.rig,
                     web_port=web_port,
                     targets=targets or {},
-                    environment={"BAKEOFF_TOKENS_FILE": str(self.tokens_file)},
+                    environments={
+                        name: {"BAKEOFF_TOKENS_FILE": path}
+                        for name, path in self.tokens_files.items()
+                    },
                 )
             )
         )
@@ -167,6 +168,15 @@ class Rig(AbstractContextManager["Rig"]):
             ledger=str(self.folder / "ledger.sqlite") if placed == LOCAL else None,
             cpus=self.cores.rig,
         )
+
+    def _worker_names(self) -> list[str]:
+        return self._experiment.placement.workers or [LOCAL] * self.cores.workers
+
+    def _write_tokens(self) -> dict[str, str]:
+        document = tokens_document(self.tokens, self.invoices)
+        name = f"tokens-{secrets.token_hex(4)}.json"
+        names = {LOCAL, self._experiment.placement.master, *self._worker_names()}
+        return {host: self._host(host).write_file(name, document) for host in names}
 
     def _host(self, name: str) -> Host:
         return self.hosts[name]

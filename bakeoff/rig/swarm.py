@@ -11,13 +11,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from bakeoff.errors import PartDiedError, RigError, StartError
+from bakeoff.experiment import LOCAL, ROOT
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
 from bakeoff.hosts.protocol import PYTHON
 
@@ -66,6 +67,9 @@ class Progress:
     rate_rps: float | None
     p99_ms: float | None
     errors: int
+    # Why the phase cannot go on, or None; and the workers that were lost in it.
+    failure: str | None = None
+    lost: tuple[str, ...] = ()
 
 
 class SwarmClient:
@@ -95,6 +99,8 @@ class SwarmClient:
             rate_rps=answer.get("rate_rps"),
             p99_ms=answer.get("p99_ms"),
             errors=int(answer["errors"]),
+            failure=answer.get("failure"),
+            lost=tuple(answer.get("lost", ())),
         )
 
     def measurement(self) -> bytes:
@@ -141,7 +147,8 @@ class SwarmSettings:
     web_port: int = 0
     # More of Locust's arguments, those that the Locust file declares.
     arguments: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    # More of the environment, by host.
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ class Swarm(AbstractContextManager["Swarm"]):
             address = self._settings.address
             self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
             for index, host in enumerate(self._settings.worker_hosts):
-                spec = self._worker_spec(index, ports["master_port"])
+                spec = self._worker_spec(host, index, ports["master_port"])
                 self.workers.append(Worker(host.name, stack.enter_context(host.start(spec))))
             for worker in self.workers:
                 self._announcement(worker.process, "worker")
@@ -216,15 +223,29 @@ class Swarm(AbstractContextManager["Swarm"]):
                 time.sleep(_PROGRESS_S)
                 progress = self.client.progress()
                 watch(progress)
-                if progress.complete:
-                    return self.client.measurement()
-                if time.monotonic() > deadline:
-                    raise RigError(
-                        f"the load's last report did not come within {_LAST_REPORT_DEADLINE_S:g} s "
-                        f"after a phase of {plan.duration_s:g} s; see {self._settings.folder}"
+                if progress.lost:
+                    raise PartDiedError(
+                        "locust worker",
+                        f"worker {', '.join(progress.lost)} was lost in a phase of "
+                        f"{plan.duration_s:g} s; see its log in {self._settings.folder}",
                     )
-        finally:
-            self.client.stop()
+                if progress.failure is not None:
+                    raise RigError(f"the load cannot go on: {progress.failure}")
+                if progress.complete:
+                    measurement = self.client.measurement()
+                    self.client.stop()
+                    return measurement
+                if time.monotonic() > deadline:
+                    raise PartDiedError(
+                        "locust worker",
+                        f"the load's last report did not come within {_LAST_REPORT_DEADLINE_S:g} s "
+                        f"after a phase of {plan.duration_s:g} s; see {self._settings.folder}",
+                    )
+        except BaseException:
+            # What went wrong matters more than a master that cannot be stopped any more.
+            with suppress(RigError):
+                self.client.stop()
+            raise
 
     def _start_master(self) -> HostProcess:
         settings = self._settings
@@ -232,32 +253,37 @@ class Swarm(AbstractContextManager["Swarm"]):
             *("--master", "--web-host", settings.address, "--web-port", str(settings.web_port)),
             *("--master-bind-host", settings.address, "--master-bind-port", "0"),
         ]
-        return settings.master_host.start(self._spec("locust-master", argv))
+        host = settings.master_host
+        return host.start(self._spec(host, "locust-master", argv))
 
-    def _worker_spec(self, index: int, master_port: int) -> ProcessSpec:
+    def _worker_spec(self, host: Host, index: int, master_port: int) -> ProcessSpec:
         argv = ["--worker", "--master-host", self._settings.address]
         argv += ["--master-port", str(master_port)]
-        return self._spec(f"locust-worker-{index}", argv)
+        return self._spec(host, f"locust-worker-{index}", argv)
 
-    def _spec(self, name: str, argv: Sequence[str]) -> ProcessSpec:
+    def _spec(self, host: Host, name: str, argv: Sequence[str]) -> ProcessSpec:
         settings = self._settings
+        is_here = host.name == LOCAL
+        folder = settings.folder if is_here else Path(host.facts().folder)
         return ProcessSpec(
             name=name,
             argv=[
-                *(PYTHON, "-m", "locust", "-f", str(settings.locustfile)),
+                *(PYTHON, "-m", "locust", "-f", str(settings.locustfile.relative_to(ROOT))),
                 *argv,
                 *settings.arguments,
             ],
             environment={
-                **settings.environment,
+                **settings.environments.get(host.name, {}),
                 "BAKEOFF_ANNOUNCE": "1",
                 "BAKEOFF_RUN_TOKEN": self._token,
                 "BAKEOFF_TARGETS": json.dumps(dict(settings.targets)),
                 "BAKEOFF_ALLOWED_HOSTS": settings.address,
             },
-            cwd=str(settings.folder),
-            log=str(settings.folder / f"{name}.log"),
-            cpus=settings.cpus,
+            # The checkout there, to which the Locust file's path is relative.
+            cwd=".",
+            log=str(folder / f"{name}.log"),
+            # The numbers of this machine's cores say nothing about another's.
+            cpus=settings.cpus if is_here else None,
         )
 
     def _master_ports(self) -> dict[str, Any]:

@@ -1,11 +1,9 @@
-"""Bearer tokens for the seeded accounts, and the file in which the load finds them."""
+"""Bearer tokens for the seeded accounts, and the document in which the load finds them."""
 
-import os
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 import jwt
@@ -45,15 +43,7 @@ def mint_tokens(
     }
 
 
-def write_tokens_file(
-    path: Path, tokens: Mapping[str, str], invoices: Mapping[str, Sequence[str]]
-) -> None:
-    """Writes what BAKEOFF_TOKENS_FILE names: {"tokens": {account: token}, "invoices": {account:
-    [id]}}. Only its owner may read it, and it is there whole or not at all."""
-    content = msgspec.json.encode({"tokens": tokens, "invoices": invoices})
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
-        file.write(content)
-    partial.rename(path)
+def tokens_document(tokens: Mapping[str, str], invoices: Mapping[str, Sequence[str]]) -> bytes:
+    """What the file that BAKEOFF_TOKENS_FILE names holds: {"tokens": {account: token},
+    "invoices": {account: [id]}}."""
+    return msgspec.json.encode({"tokens": tokens, "invoices": invoices})

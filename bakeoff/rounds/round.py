@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bakeoff.errors import PartDiedError
+from bakeoff.errors import HostError, PartDiedError
 from bakeoff.experiment import WORKLOADS, Experiment
 from bakeoff.measure.figures import Measured, round_figures
 from bakeoff.measure.histogramlog import LoggedInterval, logged_intervals
@@ -67,6 +67,7 @@ class RoundRunner:
 
     def __init__(self, rig: Rig, experiment: Experiment, progress: Progress) -> None:
         self._rig = rig
+        self.folder = rig.folder
         self._experiment = experiment
         self._progress = progress
         workload = WORKLOADS[experiment.workload]
@@ -104,10 +105,11 @@ class RoundRunner:
             for spec in plan.phases:
                 try:
                     self._phase(plan, spec, service, sampling, cutter, probe, running)
-                except PartDiedError as error:
-                    if error.part != service.part:
-                        raise
-                    running.died = f"died in the {spec.name} phase{_at(spec)}: {error}"
+                except (PartDiedError, HostError) as error:
+                    death = self._death(service, error)
+                    if death.part != service.part:
+                        raise death from error
+                    running.died = f"died in the {spec.name} phase{_at(spec)}: {death}"
                     break
             samples = sampling.labelled()
             log = None
@@ -115,6 +117,17 @@ class RoundRunner:
                 log = service.host.read_log(service.log_path, LOG_LIMIT_BYTES)
         record = self._record(plan, started_at, running)
         return RoundOutcome(record, running.intervals, samples, log, answers)
+
+    def _death(self, service: Service, error: PartDiedError | HostError) -> PartDiedError:
+        """Which part died: a reading that a host refuses may just be the first to notice."""
+        if isinstance(error, PartDiedError):
+            return error
+        try:
+            service.check()
+            self._rig.check()
+        except PartDiedError as death:
+            return death
+        raise error
 
     def _verify(self, plan: RoundPlan, service: Service) -> dict[str, Answer]:
         accounts = {
@@ -144,6 +157,7 @@ class RoundRunner:
         running: _Running,
     ) -> None:
         self._progress.phase(plan.where, spec.name, spec.duration_s)
+        service.check()
         before = cutter.cut()
         sampling.reset_peak()
         measurement = self._load(plan, spec, service)
@@ -212,7 +226,7 @@ class RoundRunner:
             figures=round_figures(
                 running.measured,
                 running.findings,
-                shared=self._facts.shared,
+                shared=self._facts.parts_share_cores,
                 died=running.died,
             ),
             findings=running.findings,

@@ -35,5 +35,6 @@ def rerun(block: Block, blocks: Sequence[Block]) -> Block:
         number=max(planned.number for planned in blocks) + 1,
         order=block.order,
         seed=block.seed,
-        rerun_of=block.number,
+        # A rerun of a rerun still stands for the first one.
+        rerun_of=block.number if block.rerun_of is None else block.rerun_of,
     )

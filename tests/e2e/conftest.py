@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,23 @@ class Finished:
     output: str
 
 
+def run_command(
+    argv: Sequence[str], folder: Path, environment: Mapping[str, str], deadline_s: float
+) -> Finished:
+    """Runs a command to its end; an empty environment stands for this process's own."""
+    done = subprocess.run(
+        argv,
+        cwd=folder,
+        env=environment or None,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout)
+
+
 @dataclass
 class Checkout:
     """A copy of the project with fake services, and a way to run its command line."""
@@ -92,17 +109,7 @@ class Checkout:
 
     def run(self, argv: Sequence[str], deadline_s: float = 240, **environment: str) -> Finished:
         """Runs a command to its end."""
-        done = subprocess.run(
-            argv,
-            cwd=self.path,
-            env=self.environment(**environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=deadline_s,
-            check=False,
-        )
-        return Finished(done.returncode, done.stdout)
+        return run_command(argv, self.path, self.environment(**environment), deadline_s)
 
     def start(self, argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """Starts a command in a process group of its own, with its output in `log`."""

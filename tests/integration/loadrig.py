@@ -1,5 +1,6 @@
 """Locust processes with the load in them, and servers to aim at, each ended with its block."""
 
+import ctypes
 import json
 import os
 import select
@@ -31,15 +32,19 @@ TOKEN = "the-token-of-this-test"
 DEADLINE_S = 60.0
 SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
 
+_PR_SET_PDEATHSIG = 1
+
 Answer = Callable[[socket.socket, bytes], None]
 
 
-def wait_for(what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+def wait_for(
+    what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S, every_s: float = 0.02
+) -> None:
     """Polls until `is_so`, or fails with `what`."""
     deadline = time.monotonic() + deadline_s
     while not is_so():
         assert time.monotonic() < deadline, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def exists(pid: int) -> bool:
@@ -60,7 +65,10 @@ def process(
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}
+        command,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+        preexec_fn=_end_with_this_process,
     ) as started:
         try:
             yield started
@@ -71,6 +79,11 @@ def process(
                     started.wait(DEADLINE_S / 4)
                 except subprocess.TimeoutExpired:
                     started.kill()
+
+
+def _end_with_this_process() -> None:
+    """Even when the tests are killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def json_line(started: "subprocess.Popen[bytes]") -> dict[str, Any]:
@@ -175,8 +188,8 @@ class Locust:
         return decode_measurement(self.call("/bakeoff/measurements")[1])
 
     def wait_until(self, *states: str) -> dict[str, Any]:
-        """Waits for a state of the run."""
-        wait_for(f"a run that is {states}", lambda: self.summary()["state"] in states)
+        """Waits for a state of the run, and looks seldom: the page is served by the master."""
+        wait_for(f"a run that is {states}", lambda: self.summary()["state"] in states, every_s=0.25)
         return self.summary()
 
     def run(self, host: str, **form: Any) -> PhaseMeasurement:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 import uuid
@@ -76,7 +77,7 @@ def far_end(checkout: Path) -> Iterator[RawFarEnd]:
     far_end = RawFarEnd(checkout)
     yield far_end
     far_end.end()
-    assert until(lambda: not far_end.started(), 5)
+    assert until(lambda: not far_end.started())
 
 
 GARBAGE = {
@@ -313,3 +314,28 @@ def test_the_far_ends_folder_goes_with_it(checkout: Path) -> None:
         assert not folder.exists()
         host.make_folder("more")
     assert not own.exists()
+
+
+def test_a_killed_far_ends_folder_is_removed_by_the_next(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    old = time.time() - 3600
+    with (
+        host_on(checkout, uuid.uuid4().hex) as killed,
+        host_on(checkout, uuid.uuid4().hex) as lives,
+    ):
+        left, kept = Path(killed.facts().folder), Path(lives.facts().folder)
+        (left / "data").mkdir()
+        os.kill(killed.facts().pid, signal.SIGKILL)
+        assert until(lambda: not Path(f"/proc/{killed.facts().pid}/exe").exists())
+        link = tmp_path / "bakeoff-host-link"
+        link.symlink_to(checkout)
+        for folder in (left, kept):
+            os.utime(folder, (old, old))
+        with host_on(checkout, uuid.uuid4().hex) as following:
+            assert Path(following.facts().folder).is_dir()
+            assert not left.exists()
+            assert kept.is_dir()
+            assert (checkout / "services").is_dir()
+    assert not kept.exists()

@@ -1,6 +1,7 @@
 """Runs of the load against servers that behave, and against some that do not."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -90,6 +91,67 @@ def test_workers_share_one_schedule(tmp_path: Path) -> None:
         measurement = found.run(host, rate=200, duration=1)
     numbers = sorted(read_log(log)[:, 0].tolist())
     assert numbers == list(range(measurement.counts.scheduled))
+
+
+def test_tasks_share_the_arrivals_by_weight(tmp_path: Path) -> None:
+    locustfile = write_locustfile(
+        tmp_path,
+        """
+        @task(3)
+        async def often(self):
+            await self.client.get("/", name="often")
+
+        @task(1)
+        async def seldom(self):
+            await self.client.get("/", name="seldom")
+        """,
+    )
+    with null_server() as host, locust(locustfile, workers=1) as found:
+        measurement = found.run(host, rate=400, arrivals="constant", duration=1)
+        stats = json.loads(found.call("/stats/requests")[1])["stats"]
+    counts = {row["name"]: row["num_requests"] for row in stats}
+    assert measurement.counts.answered == 400 == counts["often"] + counts["seldom"]
+    assert abs(counts["often"] - 300) <= 4
+
+
+def test_a_closed_model_pauses_for_the_wait_time(tmp_path: Path) -> None:
+    locustfile = write_locustfile(
+        tmp_path,
+        """
+        wait_time = constant(0.1)
+
+        @task
+        async def get(self):
+            await self.client.get("/")
+        """,
+        setup="from locust import constant",
+    )
+    with null_server() as host, locust(locustfile, workers=1) as found:
+        measurement = found.run(host, rate="", duration=1, user_count=4)
+    # Ten a second and connection at most.
+    assert 8 <= measurement.counts.answered <= 44
+
+
+def test_a_task_that_is_not_async_is_named(tmp_path: Path) -> None:
+    locustfile = write_locustfile(tmp_path, "@task\ndef plain(self):\n    pass\n")
+    with null_server() as host, locust(locustfile, workers=1) as found:
+        found.start(host)
+        failed = found.wait_until("failed", "complete")
+    assert "Tested.plain must be `async def`" in failed["failure"]
+
+
+def test_a_setup_that_fails_ends_the_worker_at_its_start(tmp_path: Path) -> None:
+    environment = {**os.environ, "BAKEOFF_TOKENS_FILE": str(tmp_path / "absent")}
+    locustfile = ROOT / "locustfiles" / "payment_status.py"
+    ran = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless"],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    assert b"cannot read" in ran.stderr
+    assert b"BAKEOFF_TOKENS_FILE" in ran.stderr
 
 
 def test_timeouts_enter_the_histogram_at_the_timeout() -> None:

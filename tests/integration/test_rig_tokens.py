@@ -8,7 +8,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from bakeoff.rig.tokens import Credentials, mint_tokens, write_tokens_file
+from bakeoff.experiment import LOCAL
+from bakeoff.hosts.host import Host
+from bakeoff.rig.tokens import Credentials, mint_tokens, tokens_document
 
 
 def test_a_token_says_what_the_services_check() -> None:
@@ -39,13 +41,12 @@ def test_a_secret_is_random_long_and_not_shown() -> None:
     assert Credentials.fresh("x" * 40).secret == "x" * 40
 
 
-def test_the_file_is_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
-    path.write_text("old")
-    path.chmod(0o644)
+def test_the_file_is_whole_and_for_its_owner_alone() -> None:
     invoices = {f"account-{n}": [str(uuid.uuid4()) for _ in range(6000)] for n in range(20)}
     tokens = dict.fromkeys(invoices, "token")
-    write_tokens_file(path, tokens, invoices)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert json.loads(path.read_bytes()) == {"tokens": tokens, "invoices": invoices}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["tokens.json"]
+    with Host(LOCAL, run_id=uuid.uuid4().hex) as host:
+        # Larger than one message.
+        path = Path(host.write_file("tokens.json", tokens_document(tokens, invoices)))
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert json.loads(path.read_bytes()) == {"tokens": tokens, "invoices": invoices}
+    assert not path.exists()

@@ -37,6 +37,8 @@ WINDOWS = 5 if FULL else 3
 WINDOW_S = 20.0 if FULL else 3.0
 # Client minus server at p50: the loopback and a wake-up.
 BETWEEN_MS = 0.15 if FULL else 1.5
+# What counts as near the service time of 1 ms, beside a stall of 500.
+NEAR_MS = 2.5 if FULL else 15.0
 SHARE = 0.05 if FULL else 0.10
 # Of the stall's percentiles, see above.
 STALL_SHARE = 0.05 if FULL else 0.25
@@ -226,5 +228,5 @@ def test_stall(generator: tuple[Locust, Path]) -> None:
             f"closed {in_closed:.3f} ms"
         )
         assert abs(reported - expected_ms) <= STALL_SHARE * expected_ms
-        # Near the service time of 1 ms: the closed model does not see the stall.
-        assert in_closed <= 1 + 10 * BETWEEN_MS
+        # The closed model does not see the stall.
+        assert in_closed <= NEAR_MS

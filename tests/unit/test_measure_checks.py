@@ -7,6 +7,7 @@ import pytest
 
 from bakeoff.errors import UsageError
 from bakeoff.measure.checks import RATIO, evaluate, evaluate_all, parse_check
+from bakeoff.measure.marks import AT_LEAST, RIG_LIMITED, UNEQUAL_WORK
 from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.records import (
     MetricDocument,
@@ -198,6 +199,38 @@ def test_without_data_no_check_passes(
 ) -> None:
     result = evaluate(parse_check(text), document(found))
     assert (result.outcome, result.found, result.bound) == ("no data", why, None)
+
+
+@pytest.mark.parametrize("mark", [UNEQUAL_WORK, RIG_LIMITED])
+def test_a_ratio_that_may_not_be_judged_passes_no_check(mark: str) -> None:
+    limited = document(ratio(1.0, marks=[mark]))
+    for text in ("ratio.p99_ms < 25", "ratio.p99_ms > 25"):
+        result = evaluate(parse_check(text), limited)
+        assert result.outcome == "no data"
+        assert mark in result.found
+    assert evaluate(parse_check("ratio.p99_ms < 25"), document(ratio(1.0))).outcome == "passed"
+
+
+def test_unequal_work_that_was_allowed_is_judged() -> None:
+    allowed = msgspec.structs.replace(
+        document(ratio(1.0, marks=[UNEQUAL_WORK])), experiment={"allow_unequal_work": True}
+    )
+    assert evaluate(parse_check("ratio.p99_ms < 25"), allowed).outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "outcome"),
+    [
+        ("go.p99_ms < 25", 1.0, "no data"),
+        ("go.p99_ms > 25", 1.0, "no data"),
+        ("go.p99_ms < 25", 99.0, "failed"),
+        ("go.p99_ms > 25", 99.0, "passed"),
+    ],
+)
+def test_at_least_answers_only_what_a_higher_figure_would_answer_too(
+    text: str, value: float, outcome: str
+) -> None:
+    assert evaluate(parse_check(text), document(metric(value, marks=[AT_LEAST]))).outcome == outcome
 
 
 def test_too_few_rounds_are_inconclusive() -> None:

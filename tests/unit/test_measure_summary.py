@@ -258,6 +258,17 @@ def test_a_block_that_was_run_again_counts_no_more() -> None:
     assert len(document.blocks) == 7
 
 
+def test_a_rerun_of_a_rerun_replaces_both() -> None:
+    again = rounds_with("cpu_us_per_request", [*GO, 404.0, 405.0], [*RUST, 243.0, 244.0])
+    order = blocks(8)
+    order[6] = replace(order[6], rerun_of=2)
+    order[7] = replace(order[7], rerun_of=2)
+    document = run_document(again, order, facts())
+    metric = document.services["go"].metrics["cpu_us_per_request"]
+    assert metric.rounds == [GO[0], None, *GO[2:], None, 405.0]
+    assert document.ratios["cpu_us_per_request"].blocks == 6
+
+
 def test_a_rerun_that_was_interrupted_replaces_nothing() -> None:
     again = rounds_with("cpu_us_per_request", [*GO, 404.0], [*RUST, 243.0])[:-1]
     order = blocks(7)

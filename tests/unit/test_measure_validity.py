@@ -1,5 +1,6 @@
 """Every validity rule strikes on the instrument that it is for, and is silent on a healthy one."""
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -315,6 +316,25 @@ def test_a_slow_service_is_a_result_and_no_fault_of_the_generator() -> None:
     found = found_in(subject)
     assert GENERATOR_BEHIND not in found
     assert ARRIVALS not in found
+
+
+def test_a_request_that_never_ends_unbalances_the_books() -> None:
+    def lost(count: int) -> bool:
+        """Whether the books notice so many sent requests that have no end."""
+        found = measured(counts=counts(answered=15_000 - count, in_flight=count))
+        return any("never ended" in f.found for f in phase_findings(found, LARGE, WHERE))
+
+    assert lost(1)
+    assert not lost(0)
+
+
+def test_parts_that_share_cores_say_so_on_any_machine() -> None:
+    assert not LARGE.parts_share_cores
+    assert SMALL.parts_share_cores
+    unpinned = dataclasses.replace(LARGE, rig_cores=LARGE.service_cores | LARGE.rig_cores)
+    assert unpinned.parts_share_cores
+    # The rules stay as strict as they are with cores enough.
+    assert not unpinned.shared
 
 
 def test_failed_requests_may_have_done_their_work_or_not() -> None:

@@ -86,7 +86,7 @@ def test_a_run_interrupted_after_one_round_still_has_a_report(tmp_path: Path) ->
     folder = stored(fake_faults.one_round(), tmp_path)
     reports.build(folder)
     page = (folder.path / "report.html").read_text()
-    assert "interrupted: it has 1 round" in page
+    assert "did not come to its end: it has 1 round" in page
     assert not (folder.path / "plots" / "blocks.png").exists()
 
 

@@ -21,3 +21,5 @@ def test_a_rerun_keeps_order_and_seed_under_a_new_number() -> None:
     assert again.rerun_of == 2
     assert again.number == 4
     assert (again.order, again.seed) == (blocks[1].order, blocks[1].seed)
+    once_more = rerun(again, [*blocks, again])
+    assert (once_more.rerun_of, once_more.number) == (2, 5)

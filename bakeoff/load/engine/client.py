@@ -80,7 +80,7 @@ class Turn:
             raise
         except BaseException:
             # Cancelled or closed while the answer is still to come.
-            self._lane.abandon()
+            self._lane.abandon("cancelled by its task")
             raise
 
 
@@ -116,7 +116,7 @@ class Client:
             headers = encode_headers(headers)  # type: ignore[arg-type]
         tag = self._get_tags.get(name or path)
         if tag is None:
-            tag = self._get_tags[name or path] = lane.tag("GET", name or path)
+            tag = self._get_tags[name or path] = lane.books.tag("GET", name or path)
         if " " in path or not path.isprintable():
             raise _bad_path(path)
         data = b"".join((self._get_head, path.encode("ascii"), self._get_tail, headers, b"\r\n"))
@@ -152,7 +152,7 @@ class Client:
                 *(b"Content-Length: ", str(len(body)).encode(), b"\r\n\r\n", body),
             )
         )
-        tag = lane.tag(method, name or path)
+        tag = lane.books.tag(method, name or path)
         if lane.by_hand:
             lane.send(data, tag, expect)
             return await self.turn

@@ -56,11 +56,11 @@ class Run:
 
     # The pacer that the lanes know before the run starts.
 
-    def free(self, lane: Lane) -> None:
-        """A lane can take an arrival: it will be asked for when the run starts."""
+    def take(self, lane: Lane) -> None:
+        """There is no arrival yet; all lanes will be asked when the run starts."""
 
     def withdraw(self, lane: Lane) -> None:
-        """A lane cannot: it will say when it can."""
+        """No lane is parked yet."""
 
     # The run.
 
@@ -78,8 +78,7 @@ class Run:
         gc.freeze()
 
     def go(self, order: wire.Go) -> None:
-        """Starts at the instant of the order. In-flight requests end by their timeout, so after
-        the last arrival nothing else needs a limit."""
+        """Starts at the instant of the order."""
         part = Part(order.index, order.count)
         self._seed = order.seed
         self._start_ns = order.start_ns
@@ -94,14 +93,17 @@ class Run:
         self._pacer.start()
         for lane in self._lanes:
             lane.pacer = self._pacer
-            if lane.ready:
-                self._pacer.free(lane)
+            lane.begin()
         self._loop.call_later(_SWEEP_S, self._sweep)
         self._loop.call_later(_FLUSH_S, self._flush)
         if order.duration_s:
             end_s = (self._end_ns - monotonic_ns()) / NS
+            # After the end of the schedule, arrivals that are due and still wait for a connection
+            # are sent as long as one would wait for an answer; and then the last are waited for.
             patience_s = 0.0 if order.rate_rps is None else self._order.timeout_s
             self._loop.call_later(end_s + patience_s, self._stop_pacer)
+            limit_s = patience_s + self._order.timeout_s + 2 * _SWEEP_S
+            self._limit_ns = self._end_ns + int(limit_s * NS)
 
     def finish(self, limit_s: float) -> None:
         """Ends the schedule now, if it is not over, and waits at most `limit_s` for the rest."""
@@ -124,8 +126,6 @@ class Run:
         gc.unfreeze()
 
     def _stop_pacer(self) -> None:
-        # After the end of the schedule, arrivals that are due and still wait for a connection are
-        # sent as long as one would wait for an answer.
         assert self._pacer is not None
         self._pacer.stop()
 
