@@ -164,14 +164,16 @@ class CoreUse(msgspec.Struct, frozen=True, kw_only=True):
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """The equal-work audit of a phase: four counts of the same requests.
 
-    `statements` are calls by normalised text; `slack` is how far counts may differ because
-    requests were in flight at the cuts.
+    `statements` are calls by normalised text; `background` are those that are no request's work,
+    and stay out of the counts. `slack` is how far counts may differ because requests were in
+    flight at the cuts.
     """
 
     answered: int
     log_lines: int | None
     stub_calls: int | None
     statements: dict[str, int] | None
+    background: dict[str, int] = {}
     slack: int
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bakeoff.hosts.host import Host
+from bakeoff.measure.background import split
 from bakeoff.measure.records import Audit
 from bakeoff.rig.payment_stub import PaymentStub
 from bakeoff.rig.postgres import ExternalPostgres, Postgres
@@ -51,16 +52,19 @@ class Cutter:
     def audit(self, before: Cut, answered: int) -> Audit:
         """The four counts since `before`; waits a moment for the log's last line."""
         lines = self._log_lines(before, answered)
-        statements = self.postgres.statements(self.database)
+        statements, background = split(
+            {
+                text: count - before.statements.get(text, 0)
+                for text, count in self.postgres.statements(self.database).items()
+                if count != before.statements.get(text, 0)
+            }
+        )
         return Audit(
             answered=answered,
             log_lines=lines,
             stub_calls=self._stub_calls() - before.stub_calls,
-            statements={
-                text: count - before.statements.get(text, 0)
-                for text, count in statements.items()
-                if count != before.statements.get(text, 0)
-            },
+            statements=statements,
+            background=background,
             # Every request of the phase is over at both cuts.
             slack=0,
         )
