@@ -1,7 +1,11 @@
 """Builds a service by its manifest, and remembers what was built with what."""
 
+import fcntl
 import hashlib
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,6 +17,7 @@ from bakeoff.manifest import ServiceManifest
 
 _DEADLINE_S = 1800.0
 _LOG_TAIL_LINES = 20
+_POLL_S = 0.1
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +56,10 @@ def build(
             f"the build of {manifest.name} lacks {' '.join(section.release_flags)}, so it "
             f"is no release build: mend [build] command in {manifest.path}, or --allow-debug"
         )
-    began = time.monotonic()
     log = log_folder / f"build-{manifest.name}.log"
-    _run(manifest, host, command, environment, log)
+    with _alone_in(manifest.folder):
+        began = time.monotonic()
+        _run(manifest, host, command, environment, log)
     build_s = time.monotonic() - began
     version_log = log_folder / f"toolchain-{manifest.name}.log"
     _run(manifest, host, section.toolchain, environment, version_log)
@@ -66,6 +72,26 @@ def build(
         artifact_sha256=hashlib.sha256(artifact).hexdigest(),
         build_s=round(build_s, 3),
     )
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While another process builds there, this one waits: a compiler may replace a program that
+    the other is about to start."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + _DEADLINE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BuildError(f"another process has been building in {folder}") from None
+                time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _run(
