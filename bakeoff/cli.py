@@ -9,6 +9,7 @@ import msgspec
 
 import reports
 from bakeoff import aim, attended, run
+from bakeoff import contract as contract_suite
 from bakeoff import doctor as doctor_checks
 from bakeoff.display import Display
 from bakeoff.errors import BakeoffError, CheckFailedError, InterruptedRunError, UsageError
@@ -225,6 +226,20 @@ def report(display: Display, /, folder: Path) -> None:
     results = ResultsFolder.open(folder)
     reports.build(results)
     display.show(reports.terminal_summary(results))
+
+
+@cli.command(epilog="Example: bakeoff contract http://127.0.0.1:8080 --tokens-file FILE -- -x")
+@click.argument("url")
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--tokens-file",
+    type=click.Path(path_type=Path),
+    envvar="BAKEOFF_TOKENS_FILE",
+    help="Tokens of two accounts, as `bakeoff up` writes them.",
+)
+def contract(url: str, pytest_arguments: tuple[str, ...], tokens_file: Path | None) -> None:
+    """Checks a running service at URL against the contract; pytest gets what follows --."""
+    contract_suite.run_suite(url, tokens_file, pytest_arguments)
 
 
 @cli.command(epilog="Example: bakeoff doctor")

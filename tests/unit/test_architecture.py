@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "rounds": {"rig", "hosts", "verify", "build", "measure", "store"},
     "aim": {"rig", "hosts", "measure", "signals"},
     "attended": {"run", "rig", "signals"},
+    "contract": {"signals"},
     "run": {
         "rig",
         "hosts",
@@ -45,7 +46,17 @@ ALLOWED: dict[str, set[str]] = {
         "store",
         "signals",
     },
-    "cli": {"run", "aim", "attended", "reports", "display", "doctor", "store", "measure"},
+    "cli": {
+        "run",
+        "aim",
+        "attended",
+        "contract",
+        "reports",
+        "display",
+        "doctor",
+        "store",
+        "measure",
+    },
 }
 LOCUST_USERS = {"load", "locustfiles", "benchmarks", "tests"}
 
