@@ -131,9 +131,11 @@ def test_the_end_of_the_pipe_leaves_nothing(tmp_path: Path, run_id: str, how: st
 
 
 _HARNESS = """
+    import signal
     import sys
     from pathlib import Path
     from tests.integration.checkout import fake, host_on
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
     folder = Path(sys.argv[1])
     with host_on(folder, sys.argv[2]) as host:
         for name in ("one", "two", "three"):
