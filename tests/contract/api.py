@@ -25,6 +25,7 @@ class Rig:
     database_url: str
     credentials: Credentials
     control: StubControl
+    payment_targets: Sequence[str]
     ledger: Path
     log: Path
 

@@ -63,6 +63,7 @@ class Bench:
                 database_url,
                 credentials,
                 self._stub.control,
+                self._stub.targets,
                 self._ledger,
                 Path(service.log_path),
             )
