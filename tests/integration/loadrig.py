@@ -1,6 +1,5 @@
 """Locust processes with the load in them, and servers to aim at, each ended with its block."""
 
-import ctypes
 import json
 import os
 import select
@@ -32,7 +31,6 @@ TOKEN = "the-token-of-this-test"
 DEADLINE_S = 60.0
 SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
 
-_PR_SET_PDEATHSIG = 1
 
 Answer = Callable[[socket.socket, bytes], None]
 
@@ -61,14 +59,15 @@ def process(
     *arguments: str, environment: Mapping[str, str] | None = None, core: int | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A Python process (its standard output a pipe); SIGTERM at the end, then SIGKILL."""
-    command = [sys.executable, *arguments]
+    # It ends even when the tests are killed. Not by a preexec_fn: with one Python forks, and where
+    # gRPC is at work in this process, its handlers crash the child (grpc/grpc#43055).
+    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, *arguments]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         env={**os.environ, **(environment or {})},
-        preexec_fn=_end_with_this_process,
     ) as started:
         try:
             yield started
@@ -79,11 +78,6 @@ def process(
                     started.wait(DEADLINE_S / 4)
                 except subprocess.TimeoutExpired:
                     started.kill()
-
-
-def _end_with_this_process() -> None:
-    """Even when the tests are killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def json_line(started: "subprocess.Popen[bytes]") -> dict[str, Any]:
