@@ -13,7 +13,7 @@ from psycopg import sql
 from bakeoff.build import build
 from bakeoff.experiment import LOCAL
 from bakeoff.hosts.host import Host
-from bakeoff.manifest import load_manifest
+from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.rig.payment_stub import PaymentStub
 from bakeoff.rig.postgres import Postgres
 from bakeoff.rig.rig import MIGRATIONS, SEED
@@ -37,43 +37,49 @@ class Bench:
     """Starts services that share a Postgres and a stub; each has a database of its own."""
 
     def __init__(self, folder: Path, host: Host, postgres: Postgres, stub: PaymentStub) -> None:
+        self.host = host
+        self.postgres = postgres
+        self.stub = stub
+        self.ledger = folder / "ledger.sqlite"
         self._folder = folder
-        self._host = host
-        self._postgres = postgres
-        self._stub = stub
-        self._ledger = folder / "ledger.sqlite"
 
     @contextmanager
     def service(self, name: str) -> Iterator[Target]:
         """The service in `services/<name>`, built if need be, ready."""
-        manifest = load_manifest(name)
-        build(manifest, self._host, self._folder, allow_debug=False)
+        manifest = self.built(name)
         credentials = Credentials.fresh()
-        database_url = self._new_database(f"contract_{name}_{secrets.token_hex(4)}")
+        database_url = self.new_database(f"contract_{name}_{secrets.token_hex(4)}")
         settings = ServiceSettings(
             database_url=database_url,
-            payment_targets=self._stub.targets,
+            payment_targets=self.stub.targets,
             credentials=credentials,
             worker_threads=2,
             payment_timeout_ms=PAYMENT_TIMEOUT_MS,
         )
-        with Service(self._host, manifest, settings, part=f"service-{name}") as service:
+        with Service(self.host, manifest, settings, part=f"service-{name}") as service:
             assert service.log_path is not None
             rig = Rig(
                 database_url,
                 credentials,
-                self._stub.control,
-                self._stub.targets,
-                self._ledger,
+                self.stub.control,
+                self.stub.targets,
+                self.ledger,
                 Path(service.log_path),
             )
             yield Target(name, service.base_url, {}, rig)
 
-    def _new_database(self, name: str) -> str:
-        with psycopg.connect(self._postgres.url_for("postgres"), autocommit=True) as connection:
+    def built(self, name: str) -> ServiceManifest:
+        """The manifest of the service in `services/<name>`, which is built."""
+        manifest = load_manifest(name)
+        build(manifest, self.host, self._folder, allow_debug=False)
+        return manifest
+
+    def new_database(self, name: str) -> str:
+        """A copy of the seeded database; its URL."""
+        with psycopg.connect(self.postgres.url_for("postgres"), autocommit=True) as connection:
             statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
-        return self._postgres.url_for(name)
+        return self.postgres.url_for(name)
 
 
 @contextmanager
