@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -179,6 +180,23 @@ func TestStopWaitsForAPaymentWithoutItsClient(t *testing.T) {
 	var status string
 	if err := observer.QueryRow(t.Context(), "SELECT status FROM invoices WHERE id = $1", testkit.Invoice).Scan(&status); err != nil || status != "paid" {
 		t.Errorf("it is %s: %v", status, err)
+	}
+}
+
+func TestStopDoesNotWaitForAConnectionWithoutARequest(t *testing.T) {
+	p := start(t, map[string]string{"SHUTDOWN_DRAIN_SECONDS": "0", "SHUTDOWN_GRACE_SECONDS": "3"})
+	connection, err := net.Dial("tcp", p.url[len("http://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	// Accepted, since one that came later is answered.
+	if answer := testkit.Send(t, "GET", p.url+"/livez", nil); answer.Status != http.StatusOK {
+		t.Fatal(answer.Status)
+	}
+	p.signals <- syscall.SIGTERM
+	if err := p.wait(t); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -80,3 +80,19 @@ async fn graceful_stop_finishes_requests_in_flight() {
         "{log:?}"
     );
 }
+
+#[tokio::test]
+async fn stop_does_not_wait_for_a_connection_without_a_request() {
+    let changes = [
+        ("SHUTDOWN_DRAIN_SECONDS", "0"),
+        ("SHUTDOWN_GRACE_SECONDS", "3"),
+    ];
+    let mut stage = Stage::new(&changes).await;
+    let _silent = TcpStream::connect(stage.service.address)
+        .await
+        .expect("connect");
+    // Accepted, since one that came later is answered.
+    assert_eq!(stage.service.send("GET", "/livez", &[]).await.status, 200);
+    stage.service.terminate().await;
+    assert_eq!(stage.service.exited().await.code(), Some(0));
+}
