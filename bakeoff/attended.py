@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bakeoff.errors import InterruptedRunError
+from bakeoff.errors import InterruptedRunError, UsageError
 from bakeoff.experiment import LOCAL, Experiment
 from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
@@ -40,7 +40,7 @@ def serve_page(
     `ready` gets the page's address.
     """
     with _up(experiment, progress) as (rig, facts, check):
-        swarm = rig.start_swarm(facts.services, web_port)
+        swarm = rig.start_swarm(experiment.labels[0], facts.services, web_port)
         ready(swarm.client.base_url)
         _stay(check, swarm.check)
 
@@ -61,6 +61,12 @@ def _up(
         stack.enter_context(interruptible())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bakeoff-up-")))
         manifests = load_manifests(experiment)
+        for manifest in manifests.values():
+            if manifest.url is not None:
+                raise UsageError(
+                    f"{manifest.name} runs already, at {manifest.url} (`url` in {manifest.path}): "
+                    "name services that are started here"
+                )
         settings, _ = stack.enter_context(prepared(experiment, manifests, folder, progress))
         progress.note("starting Postgres, the payment stub and the services")
         rig = stack.enter_context(Rig(settings))
@@ -73,10 +79,11 @@ def _up(
             for part in (rig.postgres, rig.stub, *services.values()):
                 part.check()
 
+        access = rig.access(experiment.labels[0])
         facts = RigFacts(
             services={label: service.base_url for label, service in services.items()},
-            tokens=rig.tokens,
-            tokens_file=rig.tokens_files[LOCAL],
+            tokens=access.tokens,
+            tokens_file=rig.write_tokens(access, [LOCAL])[LOCAL],
             database_url=url,
             payment_targets=list(rig.stub.targets),
             payment_control=rig.stub.control.target,

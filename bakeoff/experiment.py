@@ -20,6 +20,8 @@ LOCUSTFILES = ROOT / "locustfiles"
 SERVICES = ROOT / "services"
 
 LOCAL = "local"
+# Names the file with tokens and ids, for Locust files and for services that run elsewhere.
+TOKENS_VARIABLE = "BAKEOFF_TOKENS_FILE"
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,62}\Z")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -27,16 +29,45 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Rate = Annotated[float, Meta(gt=0, le=10_000_000)]
 
 
-class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one request of a workload must cost: the audit holds both services to it."""
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What one answered request must cost: the audit holds both services to it.
 
-    statements_per_request: float
-    grpc_calls_per_request: float
+    With `own_bodies` its answer holds ids or times that the service makes up, so that only the
+    lengths of two services' answers can be compared.
+    """
+
+    statements: int
+    grpc_calls: int = 0
+    own_bodies: bool = False
 
 
-# Named by their Locust file.
-WORKLOADS: Mapping[str, Workload] = {
-    "payment_status": Workload(statements_per_request=2, grpc_calls_per_request=1),
+# By Locust file, the requests that it sends, by their names; the costs are the contract's.
+WORKLOADS: Mapping[str, Mapping[str, Work]] = {
+    "payment_status": {
+        "GET /v1/invoices/{id}/payment": Work(statements=2, grpc_calls=1),
+    },
+    "crud": {
+        "GET /v1/invoices/{id}": Work(statements=1),
+        "GET /v1/invoices": Work(statements=1),
+        "GET /v1/invoices?after": Work(statements=1),
+        "POST /v1/invoices": Work(statements=1, own_bodies=True),
+        "PATCH /v1/invoices/{id}": Work(statements=4, own_bodies=True),
+        "DELETE /v1/invoices/{id}": Work(statements=4),
+        "GET /v1/subscriptions/{id}": Work(statements=1),
+        "GET /v1/subscriptions": Work(statements=1),
+        "GET /v1/subscriptions?after": Work(statements=1),
+        "POST /v1/subscriptions": Work(statements=1, own_bodies=True),
+        "PATCH /v1/subscriptions/{id}": Work(statements=4, own_bodies=True),
+        "DELETE /v1/subscriptions/{id}": Work(statements=4),
+    },
+    "checkout": {
+        "POST /v1/invoices": Work(statements=1, own_bodies=True),
+        "POST /v1/invoices/{id}/pay": Work(statements=13, grpc_calls=1, own_bodies=True),
+        "POST /v1/invoices/{id}/pay (replay)": Work(statements=1, own_bodies=True),
+    },
+    "statements": {
+        "GET /v1/subscriptions/{id}/statement": Work(statements=2),
+    },
 }
 
 

@@ -55,12 +55,13 @@ class SourcesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class ServiceManifest(msgspec.Struct, frozen=True, kw_only=True):
     """A checked `service.toml`. `url` is set and `build` and `run` are None for a service that
-    already runs; else the other way round."""
+    already runs; else the other way round. `tokens_file` lets a load into one that runs."""
 
     path: Path
     name: str
     title: str
     url: str | None
+    tokens_file: str | None
     build: BuildSection | None
     run: RunSection | None
     test: CommandSection | None
@@ -71,6 +72,18 @@ class ServiceManifest(msgspec.Struct, frozen=True, kw_only=True):
     def folder(self) -> Path:
         """Where its commands run."""
         return self.path.parent
+
+    def tokens_path(self, variable: str | None) -> Path:
+        """The tokens file of a service that already runs: the one of the manifest, which may be
+        relative to its folder, else `variable`, the value of BAKEOFF_TOKENS_FILE."""
+        if self.tokens_file is not None:
+            return self.folder / self.tokens_file
+        if variable:
+            return Path(variable)
+        raise UsageError(
+            f"{self.path} has no `tokens_file`, and BAKEOFF_TOKENS_FILE is not set: one of them "
+            f"has to name a file with tokens that {self.url} takes, as `bakeoff up` writes it"
+        )
 
     @property
     def commands(self) -> list[list[str]]:
@@ -84,6 +97,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Name
     title: Annotated[str, Meta(min_length=1, max_length=200)]
     url: str | None = None
+    tokens_file: Annotated[str, Meta(min_length=1)] | None = None
     build: BuildSection | None = None
     run: RunSection | None = None
     test: CommandSection | None = None
@@ -138,6 +152,8 @@ def _check_shape(file: _File, path: Path) -> None:
         if file.build is not None or file.run is not None:
             raise UsageError(f"{path} has `url` beside [build] or [run]: give one or the other")
         _check_url(file.url, path)
+    elif file.tokens_file is not None:
+        raise UsageError(f"{path} has `tokens_file` without `url`: the rig makes tokens of its own")
     elif file.build is None or file.run is None:
         raise UsageError(f"{path} needs [build] and [run], or `url` for a service that runs")
 

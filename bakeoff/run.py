@@ -14,18 +14,19 @@ import msgspec
 from bakeoff.build import BuildRecord, build, require_toolchain
 from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, InvalidRunError, PartDiedError
-from bakeoff.experiment import LOCAL, Experiment
+from bakeoff.experiment import LOCAL, TOKENS_VARIABLE, Experiment
 from bakeoff.hosts.host import Host
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.books import SAMPLES_LOST, WORKER_LOST
 from bakeoff.measure.checks import Check, evaluate_all
 from bakeoff.measure.rate import reference_rate
-from bakeoff.measure.records import RunDocument
+from bakeoff.measure.records import PhaseRecord, RunDocument
 from bakeoff.measure.summary import stands
 from bakeoff.measure.validity import STEAL, part_died
 from bakeoff.progress import Progress
 from bakeoff.rig.cores import CorePlan, plan_cores
 from bakeoff.rig.rig import Rig, RigSettings
+from bakeoff.rig.tokens import Access
 from bakeoff.rounds.floor import measure_floor
 from bakeoff.rounds.ledger import RunLedger, must_rerun
 from bakeoff.rounds.phase import PhaseSpec
@@ -123,6 +124,11 @@ def prepared(
         for manifest in manifests.values():
             # Before the first build, which may take minutes.
             require_toolchain(manifest)
+        accesses = {
+            name: Access.read(manifest.tokens_path(os.environ.get(TOKENS_VARIABLE)))
+            for name, manifest in manifests.items()
+            if manifest.url is not None
+        }
         builds = {}
         for name, manifest in manifests.items():
             if manifest.build is None:
@@ -133,7 +139,12 @@ def prepared(
         stack.enter_context(_pinned(cores))
         yield (
             RigSettings(
-                experiment=experiment, manifests=manifests, hosts=hosts, cores=cores, folder=folder
+                experiment=experiment,
+                manifests=manifests,
+                hosts=hosts,
+                cores=cores,
+                folder=folder,
+                accesses=accesses,
             ),
             builds,
         )
@@ -184,7 +195,8 @@ def _measure(
 
 def _up(stack: ExitStack, settings: RigSettings) -> Rig:
     rig = stack.enter_context(Rig(settings))
-    rig.start_swarm()
+    for label in settings.experiment.labels:
+        rig.swarm_for(label)
     return rig
 
 
@@ -210,7 +222,7 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
         )
         outcome = runner.run(plan)
         answers[label] = outcome.answers
-        throughputs += [phase.achieved_rps for phase in outcome.record.phases]
+        throughputs += [_arrivals_rps(phase) for phase in outcome.record.phases]
     compare_answers(answers)
     if len(throughputs) < len(experiment.labels) or min(throughputs) <= 0:
         raise InvalidRunError(
@@ -218,6 +230,12 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
             f"see the logs in {runner.folder}, or give one with --rate"
         )
     return reference_rate(throughputs)
+
+
+def _arrivals_rps(phase: PhaseRecord) -> float:
+    """The rate of arrivals, some of which may send several requests."""
+    counts = phase.counts
+    return phase.achieved_rps * counts.arrivals / counts.scheduled if counts.scheduled else 0.0
 
 
 def _run_block(

@@ -181,12 +181,17 @@ def ratio_interval(ratio: RatioDocument) -> str:
 
 
 def counted_rounds(document: RunDocument, records: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """The rounds that count: not those of a block that was run again as a whole."""
-    replaced = {
-        block.rerun_of
-        for block in document.blocks
-        if block.rerun_of is not None and len(block.rounds) == len(block.order)
-    }
+    """The rounds that count: not those of a block that was run again as a whole, nor those of an
+    earlier attempt to run it again."""
+    replaced: set[int] = set()
+    for number, block in enumerate(document.blocks, 1):
+        if block.rerun_of is not None and len(block.rounds) == len(block.order):
+            replaced.add(block.rerun_of)
+            replaced |= {
+                earlier
+                for earlier, other in enumerate(document.blocks[: number - 1], 1)
+                if other.rerun_of == block.rerun_of
+            }
     return [record for record in records if record.block not in replaced]
 
 

@@ -29,7 +29,8 @@ _GROUPS = {
 def html(data: ReportData, plots: Sequence[Plot]) -> str:
     """The page. Whatever comes from data is escaped by the template engine."""
     document = data.document
-    uses = use_rows([one.record for one in data.rounds])
+    counted = [one.record for one in data.rounds]
+    uses = use_rows(counted)
     return _template().render(
         facts=facts,
         document=document,
@@ -45,12 +46,12 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
         post_title=POST_TITLE,
         post_setup=POST_SETUP,
         cpu_readings=cpu_readings(document),
-        claims=claims(document, data.records),
+        claims=claims(document, counted),
         plots=[(plot, _data_uri(plot)) for plot in plots],
         groups=_groups(document),
         own_use=_own_use(uses),
         uses=uses,
-        audits=audit_rows(data.records),
+        audits=audit_rows(counted),
         checks=facts.checks(document),
         floor=list(facts.flat(document.floor)) if document.floor else [],
         environment=list(facts.flat(document.environment)),

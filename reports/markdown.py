@@ -12,6 +12,7 @@ from reports.work import audit_rows, use_rows
 
 def markdown(document: RunDocument, records: Sequence[RoundRecord]) -> str:
     """The whole summary, in GitHub's Markdown."""
+    counted = facts.counted_rounds(document, records)
     sections = [
         [f"# {escape(facts.heading(document))}"],
         _paragraphs([f"{document.created_at}. {'. '.join(facts.machines(document))}."]),
@@ -26,12 +27,12 @@ def markdown(document: RunDocument, records: Sequence[RoundRecord]) -> str:
         ["## Validity"],
         _validity(document),
         ["## Equal work"],
-        _audit(records),
+        _audit(counted),
         ["## CPU of every part"],
-        _uses(facts.counted_rounds(document, records)),
+        _uses(counted),
         [f'## Claims of the post "{POST_TITLE}"'],
         _bullets(
-            f"Claim {c.number}: {c.says} - Here: {c.answer}." for c in claims(document, records)
+            f"Claim {c.number}: {c.says} - Here: {c.answer}." for c in claims(document, counted)
         ),
         ["## Environment and settings"],
         _settings(document),
@@ -141,13 +142,17 @@ def _audit(records: Sequence[RoundRecord]) -> list[str]:
                 row.phase,
                 f"{row.answered:,}",
                 _count(row.log_lines),
-                _count(row.stub_calls),
-                ", ".join(f"{count:,}" for _, count in row.statements or ()) or "not counted",
-                "yes" if row.balances else "**no**",
+                _of_declared(row.stub_calls, row.declared_calls),
+                _of_declared(row.statement_calls, row.declared_statements),
+                "**no**" if row.verdict == "no" else row.verdict,
             ]
             for row in rows
         ],
     )
+
+
+def _of_declared(value: int | None, declared: int) -> str:
+    return _count(value) if value is None else f"{value:,} of {declared:,}"
 
 
 def _count(value: int | None) -> str:

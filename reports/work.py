@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bakeoff.measure.audit import remainders
 from bakeoff.measure.records import Audit, PhaseRecord, RoundRecord
 
 MEASURED = ("fixed", "closed")
@@ -11,7 +12,11 @@ MEASURED = ("fixed", "closed")
 
 @dataclass(frozen=True)
 class AuditRow:
-    """Four counts of the same requests in one measured phase; None where one was not counted."""
+    """Four counts of the same requests in one measured phase; None where one was not counted.
+
+    `declared_statements` and `declared_calls` are what the workload says that they cost;
+    `balances` is the validity rules' own word.
+    """
 
     round_number: int
     label: str
@@ -20,8 +25,11 @@ class AuditRow:
     log_lines: int | None
     stub_calls: int | None
     statements: tuple[tuple[str, int], ...] | None
+    declared_statements: int
+    declared_calls: int
     slack: int
     response_bytes: int
+    balances: bool
 
     @property
     def complete(self) -> bool:
@@ -29,10 +37,16 @@ class AuditRow:
         return None not in (self.log_lines, self.stub_calls, self.statements)
 
     @property
-    def balances(self) -> bool:
-        """Whether every count that is there equals the answers, up to what was in flight."""
-        counts = [self.log_lines, self.stub_calls, *(n for _, n in self.statements or ())]
-        return all(abs(n - self.answered) <= self.slack for n in counts if n is not None)
+    def statement_calls(self) -> int | None:
+        """All statements together."""
+        return None if self.statements is None else sum(calls for _, calls in self.statements)
+
+    @property
+    def verdict(self) -> str:
+        """The last column: of a service that runs elsewhere nothing is counted."""
+        if (self.log_lines, self.stub_calls, self.statements) == (None, None, None):
+            return "not counted"
+        return "yes" if self.balances else "no"
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,11 @@ def _audit_row(record: RoundRecord, phase: PhaseRecord, audit: Audit) -> AuditRo
         log_lines=audit.log_lines,
         stub_calls=audit.stub_calls,
         statements=None if audit.statements is None else tuple(audit.statements.items()),
+        declared_statements=audit.declared.statements,
+        declared_calls=audit.declared.stub_calls,
         slack=audit.slack,
         response_bytes=phase.response_bytes,
+        balances=not remainders(phase),
     )
 
 

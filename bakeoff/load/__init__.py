@@ -5,15 +5,16 @@ Importing it adds bakeoff's arguments, engine and books to the Locust process.
 
 from bakeoff.load import plugin as plugin
 from bakeoff.load.engine.client import EncodedHeaders, RequestFailed, Response, encode_headers
-from bakeoff.load.invoices import Invoice, Invoices
+from bakeoff.load.owned import Invoices, Owned, Subscriptions
 from bakeoff.load.user import OpenModelUser
 
 __all__ = [
     "EncodedHeaders",
-    "Invoice",
     "Invoices",
     "OpenModelUser",
+    "Owned",
     "RequestFailed",
     "Response",
+    "Subscriptions",
     "encode_headers",
 ]

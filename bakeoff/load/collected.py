@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bakeoff.load.report import Report, hash_sum
+from bakeoff.load.report import Report, add_answers
 from bakeoff.load.settings import LoadSettings
 from bakeoff.measure import histograms
 from bakeoff.measure.histograms import Counters
-from bakeoff.measure.records import Counts, Interval, PhaseMeasurement, Sums, WorkerBooks
+from bakeoff.measure.records import Answers, Counts, Interval, PhaseMeasurement, Sums, WorkerBooks
 
 _COUNTS = [one.name for one in msgspec.structs.fields(Counts)]
 
@@ -118,8 +118,7 @@ class Collected:
         self._sums = np.zeros(3, np.int64)
         self._statuses: dict[str, int] = {}
         self._errors: dict[str, int] = {}
-        self._response_bytes = 0
-        self._body_hash_sum = 0
+        self._requests: dict[str, Answers] = {}
         self._seconds: dict[int, _Second] = {}
         self._packed_before = 0
 
@@ -145,8 +144,7 @@ class Collected:
         self._sums += (report.latency_us, report.lateness_us, report.service_us)
         _add(self._statuses, report.statuses)
         _add(self._errors, report.errors)
-        self._response_bytes += report.response_bytes
-        self._body_hash_sum = hash_sum(self._body_hash_sum, report.body_hash_sum)
+        add_answers(self._requests, report.requests)
 
     @property
     def complete(self) -> bool:
@@ -189,8 +187,7 @@ class Collected:
             sums=Sums(latency_us=latency_us, lateness_us=lateness_us, service_us=service_us),
             statuses=dict(sorted(self._statuses.items())),
             errors=dict(self._errors),
-            response_bytes=self._response_bytes,
-            body_hash_sum=self._body_hash_sum,
+            requests=dict(sorted(self._requests.items())),
             workers=[part.books() for part in self._sorted_parts()],
             intervals=[
                 Interval(

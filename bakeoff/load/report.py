@@ -3,15 +3,17 @@
 Histograms travel as the counters that are not zero, by second of completion.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.load import wire
 from bakeoff.measure import histograms
 from bakeoff.measure.histograms import Counters
-from bakeoff.measure.records import Counts
+from bakeoff.measure.records import Answers, Counts
 
 # The key in Locust's report.
 KEY = "bakeoff"
@@ -66,8 +68,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     statuses: dict[str, int]
     without_status: int
     errors: dict[str, int]
-    response_bytes: int
-    body_hash_sum: int
+    # Answers by the request's name.
+    requests: dict[str, Answers]
     seconds: list[Second]
 
 
@@ -94,8 +96,6 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     service_us: int
     statuses: dict[str, int]
     errors: dict[str, int]
-    response_bytes: int
-    body_hash_sum: int
     seconds: list[Second]
 
 
@@ -110,7 +110,7 @@ def digest(samples: Counters, start_ns: int, elapsed_ns: int) -> Digest:
     lateness_us = (samples[:, wire.SENT] - samples[:, wire.DUE]) // 1000
     service_us = (done - samples[:, wire.SENT]) // 1000
     latency_us = lateness_us + service_us
-    answered = (outcome > wire.TIMED_OUT) & (outcome < wire.UNEXPECTED)
+    answered = _answered(outcome)
     timed_out = outcome == wire.TIMED_OUT
     timed = answered | timed_out
     punctual = tag & (wire.TAG_WAITED | wire.TAG_FOLLOWED) == 0
@@ -126,8 +126,6 @@ def digest(samples: Counters, start_ns: int, elapsed_ns: int) -> Digest:
         service_us=int(service_us[timed].sum()),
         statuses=_statuses(outcome),
         errors=_errors(outcome),
-        response_bytes=int(samples[answered, wire.SIZE].sum()),
-        body_hash_sum=hash_sum(int(samples[answered, wire.HASH].view(np.uint64).sum())),
         seconds=[
             Second(
                 int(one),
@@ -140,9 +138,38 @@ def digest(samples: Counters, start_ns: int, elapsed_ns: int) -> Digest:
     )
 
 
-def hash_sum(*sums: int) -> int:
-    """Adds sums of body hashes: 63 bits, so that JSON readers keep them."""
-    return sum(sums) & _HASH_MASK
+def answers(samples: Counters, names: Sequence[str]) -> dict[str, Answers]:
+    """The answers by name; `names` are by the index in the samples' tags."""
+    found: dict[str, Answers] = {}
+    right = samples[_answered(samples[:, wire.OUTCOME])]
+    indices = right[:, wire.TAG] // wire.TAG_NAMES
+    for index in np.unique(indices).tolist():
+        mine = right[indices == index]
+        new = Answers(
+            answered=len(mine),
+            response_bytes=int(mine[:, wire.SIZE].sum()),
+            # 63 bits, so that JSON readers keep them.
+            body_hash_sum=int(mine[:, wire.HASH].view(np.uint64).sum()) & _HASH_MASK,
+        )
+        # Two methods may go by one name.
+        add_answers(found, {names[index]: new})
+    return found
+
+
+def add_answers(totals: dict[str, Answers], news: Mapping[str, Answers]) -> None:
+    """Adds answers to the totals of their names."""
+    for name, new in news.items():
+        old = totals.get(name, Answers(answered=0, response_bytes=0, body_hash_sum=0))
+        totals[name] = Answers(
+            answered=old.answered + new.answered,
+            response_bytes=old.response_bytes + new.response_bytes,
+            body_hash_sum=((old.body_hash_sum or 0) + (new.body_hash_sum or 0)) & _HASH_MASK,
+        )
+
+
+def _answered(outcome: Counters) -> NDArray[np.bool_]:
+    answered: NDArray[np.bool_] = (outcome > wire.TIMED_OUT) & (outcome < wire.UNEXPECTED)
+    return answered
 
 
 def _statuses(outcome: Counters) -> dict[str, int]:

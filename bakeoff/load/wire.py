@@ -111,6 +111,7 @@ class Batch(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     task_errors: list[TaskError]
     scheduled: int
     sent: int
+    followed: int
     never_sent: int
     waited: int
     reconnects: int

@@ -45,7 +45,8 @@ class WorkerRun:
     def report(self, batches: Sequence[wire.Batch]) -> Report:
         """The next report, of these batches."""
         last = batches[-1]
-        summed = report.digest(samples_of(batches), self.start_ns, last.elapsed_ns)
+        samples = samples_of(batches)
+        summed = report.digest(samples, self.start_ns, last.elapsed_ns)
         self._recorded += summed.recorded
         self._answered += summed.answered
         self._failed += summed.failed
@@ -66,6 +67,7 @@ class WorkerRun:
                 in_flight=last.sent - self._recorded,
                 waited=last.waited,
                 reconnects=last.reconnects,
+                followed=last.followed,
             ),
             recorded=self._recorded,
             answered_in_window=summed.answered_in_window,
@@ -75,8 +77,7 @@ class WorkerRun:
             statuses=summed.statuses,
             without_status=summed.recorded - sum(summed.statuses.values()),
             errors={**_errors(batches), **summed.errors},
-            response_bytes=summed.response_bytes,
-            body_hash_sum=summed.body_hash_sum,
+            requests=report.answers(samples, [name for _, name in last.names]),
             seconds=summed.seconds,
         )
 

@@ -3,14 +3,16 @@
 A difference is a fact about the services: it withholds the verdict words and voids nothing.
 """
 
-from bakeoff.measure.records import Finding, PhaseRecord, RoundRecord
+from collections.abc import Iterator
+
+from bakeoff.measure.records import Answers, Audit, Finding, PhaseRecord, RoundRecord
 
 UNEQUAL_WORK = "unequal work"
 UNEQUAL_BODIES = "unequal bodies"
 # With as many answers on both sides the comparison is exact; else the shares may differ by this,
 # as the requests drawn are not the same ones.
 SHARE_TOLERANCE = 0.01
-# Statements and calls of a service's own, such as its sweeper's.
+# Statements and calls of a service's own, a request, which none of the counts leaves out.
 BACKGROUND_SHARE = 0.01
 
 
@@ -41,18 +43,28 @@ def block_findings(first: RoundRecord, second: RoundRecord) -> list[Finding]:
 
 
 def _work(one: PhaseRecord, other: PhaseRecord, where: str) -> list[Finding]:
+    """What one service does more of than the other, statements by their text."""
+    a, b = one.audit, other.audit
+    if a is None or b is None or not a.answered or not b.answered:
+        return []
+    cuts = max(a.slack / a.answered, b.slack / b.answered)
     findings = []
-    for what, counts in (
-        ("SQL statements", [_statements(phase) for phase in (one, other)]),
-        ("calls of the stub", [_a_request(phase, "stub_calls") for phase in (one, other)]),
-        ("log lines", [_a_request(phase, "log_lines") for phase in (one, other)]),
-    ):
-        a, b = counts
-        if a is None or b is None:
+    for what, counts in _counts(a, b):
+        if counts[0] is None or counts[1] is None:
             continue
-        if abs(a - b) > max(BACKGROUND_SHARE * max(a, b), _cut_share(one), _cut_share(other)):
-            findings.append(_unequal(UNEQUAL_WORK, where, f"{what} a request: {a:.3f} and {b:.3f}"))
+        shares = counts[0] / a.answered, counts[1] / b.answered
+        if abs(shares[0] - shares[1]) > max(BACKGROUND_SHARE * max(1.0, *shares), cuts):
+            found = f"{what} a request: {shares[0]:.3f} and {shares[1]:.3f}"
+            findings.append(_unequal(UNEQUAL_WORK, where, found))
     return findings
+
+
+def _counts(a: Audit, b: Audit) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
+    yield "calls of the stub", (a.stub_calls, b.stub_calls)
+    yield "log lines", (a.log_lines, b.log_lines)
+    if a.statements is not None and b.statements is not None:
+        for text in sorted(a.statements.keys() | b.statements.keys()):
+            yield f"calls of {text[:60]!r}", (a.statements.get(text, 0), b.statements.get(text, 0))
 
 
 def _answers(one: PhaseRecord, other: PhaseRecord, exact: bool, where: str) -> list[Finding]:
@@ -64,14 +76,26 @@ def _answers(one: PhaseRecord, other: PhaseRecord, exact: bool, where: str) -> l
             findings.append(
                 _unequal(UNEQUAL_BODIES, where, f"status {status}: {a:.1%} and {b:.1%} of answers")
             )
-    sizes = [phase.response_bytes / phase.counts.answered for phase in (one, other)]
-    if abs(sizes[0] - sizes[1]) > (0 if exact else SHARE_TOLERANCE * max(sizes)):
-        found = f"bytes a response: {sizes[0]:.2f} and {sizes[1]:.2f}"
-        findings.append(_unequal(UNEQUAL_BODIES, where, found))
-    elif exact and one.body_hash_sum != other.body_hash_sum:
-        found = "as many bytes, but other bodies (their hashes differ)"
-        findings.append(_unequal(UNEQUAL_BODIES, where, found))
+    for name in sorted(one.requests.keys() | other.requests.keys()):
+        found = _bodies(one.requests.get(name), other.requests.get(name), exact)
+        if found is not None:
+            findings.append(_unequal(UNEQUAL_BODIES, where, f"{name}: {found}"))
     return findings
+
+
+def _bodies(one: Answers | None, other: Answers | None, exact: bool) -> str | None:
+    """How the answers of one name differ, or None."""
+    if one is None or other is None:
+        # Of few requests, one service may have answered none of a kind by chance.
+        return "answered by one of the two services only" if exact else None
+    if exact and one.answered != other.answered:
+        return f"{one.answered:,} and {other.answered:,} answers"
+    sizes = [answers.response_bytes / answers.answered for answers in (one, other)]
+    if abs(sizes[0] - sizes[1]) > (0 if exact else SHARE_TOLERANCE * max(sizes)):
+        return f"bytes a response: {sizes[0]:.2f} and {sizes[1]:.2f}"
+    if exact and one.body_hash_sum != other.body_hash_sum:
+        return "as many bytes, but other bodies (their hashes differ)"
+    return None
 
 
 def _unequal(rule: str, where: str, found: str) -> Finding:
@@ -85,23 +109,3 @@ def _unequal(rule: str, where: str, found: str) -> Finding:
         "--allow-unequal-work gives the verdict words back",
         touches=["L", "C", "U", "R"],
     )
-
-
-def _statements(phase: PhaseRecord) -> float | None:
-    audit = phase.audit
-    if audit is None or audit.statements is None or not audit.answered:
-        return None
-    return sum(audit.statements.values()) / audit.answered
-
-
-def _a_request(phase: PhaseRecord, name: str) -> float | None:
-    audit = phase.audit
-    count = None if audit is None else getattr(audit, name)
-    if audit is None or count is None or not audit.answered:
-        return None
-    return float(count) / audit.answered
-
-
-def _cut_share(phase: PhaseRecord) -> float:
-    """How far a count a request may be off through requests in flight at the cuts."""
-    return 0.0 if phase.audit is None else phase.audit.slack / max(1, phase.audit.answered)

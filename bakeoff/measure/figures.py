@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bakeoff.measure.marks import AT_LEAST, SHARED_MACHINE
+from bakeoff.measure.marks import AT_LEAST, ELSEWHERE, SHARED_MACHINE
 from bakeoff.measure.metrics import METRICS, Metric
 from bakeoff.measure.readings import READINGS, Measured, absent
 from bakeoff.measure.records import Figure, Finding
@@ -41,6 +41,8 @@ def round_figures(
     for metric in METRICS.values():
         figure = _figure(metric, measured, died)
         marks = list(figure.marks)
+        if any(phase.elsewhere for phase in measured.values()):
+            marks.append(ELSEWHERE)
         if shared and metric.metric_class != "W":
             marks.append(SHARED_MACHINE)
         rules = [f.rule for f in findings if f.effect == "voids" and touches(f, metric)]

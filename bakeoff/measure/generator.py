@@ -70,12 +70,12 @@ class GeneratorRules(PhaseRules):
 
     def _behind(self) -> Iterator[Finding]:
         counts = self.phase.counts
-        if counts.waited > WAITED_SHARE * counts.scheduled:
+        if counts.waited > WAITED_SHARE * counts.arrivals:
             yield self.finding(
                 CLIENT_LIMITED,
                 "warns",
                 ["L", "C"],
-                f"{percent(counts.waited / counts.scheduled)} of the arrivals found no free "
+                f"{percent(counts.waited / counts.arrivals)} of the arrivals found no free "
                 "connection",
                 percent(WAITED_SHARE),
                 "the service holds back more than --connections; raise it to see by how much",
@@ -98,12 +98,12 @@ class GeneratorRules(PhaseRules):
         length_s = phase.end_s - phase.start_s if phase.duration_s is None else phase.duration_s
         planned = phase.rate_rps * length_s
         allowed = ARRIVAL_SIGMAS * math.sqrt(planned)
-        if abs(phase.counts.scheduled - planned) > allowed:
+        if abs(phase.counts.arrivals - planned) > allowed:
             yield self.finding(
                 ARRIVALS,
                 "voids",
                 ["L"],
-                f"{phase.counts.scheduled:,} arrivals of {planned:,.0f} planned",
+                f"{phase.counts.arrivals:,} arrivals of {planned:,.0f} planned",
                 f"{allowed:,.0f} more or less",
                 "a worker was lost, or the schedule is wrong: see the workers' logs",
             )

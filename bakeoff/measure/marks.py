@@ -17,6 +17,8 @@ EXPLORED = "explored"
 FEW_ROUNDS = "few rounds"
 RIG_LIMITED = "rig-limited"
 UNEQUAL_WORK = "unequal work"
+# Of a service that the rig did not start.
+ELSEWHERE = "runs elsewhere: not restarted, its database not reset, its work not counted"
 # A ratio with one of these gets no verdict word.
 NO_VERDICT = frozenset((INDICATIVE, SHORT_WINDOW, AT_LEAST, RIG_LIMITED))
 
@@ -27,7 +29,7 @@ def phase_marks(phase: PhaseRecord) -> list[str]:
     marks = []
     if phase.model == "closed":
         marks.append(CLOSED_MODEL)
-    elif counts.scheduled and counts.waited > WAITED_SHARE * counts.scheduled:
+    elif counts.arrivals and counts.waited > WAITED_SHARE * counts.arrivals:
         marks.append(CLIENT_LIMITED)
     if counts.sent and counts.failed + counts.timed_out > ERROR_SHARE * counts.sent:
         rate = phase.rate_rps if phase.rate_rps is not None else phase.achieved_rps

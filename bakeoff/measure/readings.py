@@ -20,17 +20,26 @@ MINIMUM_CPU_WINDOW_S = 5.0
 class Measured:
     """A phase with the merged histograms (microseconds) of its latency and of its lateness.
 
-    The lateness is that of the arrivals that found a free connection.
+    The lateness is that of the arrivals that found a free connection. `elsewhere` is a service that
+    the rig did not start, of which it can read nothing.
     """
 
     phase: PhaseRecord
     latency: HdrHistogram
     lateness: HdrHistogram
+    elsewhere: bool = False
 
 
 def absent(reason: str, samples: int | None = None) -> Figure:
     """No figure, and why."""
     return Figure(value=None, reason=reason, samples=samples)
+
+
+def _unread(what: str, found: Measured) -> Figure:
+    """No figure of what lies beside the answers."""
+    if found.elsewhere:
+        return absent(f"the service runs elsewhere (`url` in its service.toml): no {what}")
+    return absent(f"{what} cannot be read here")
 
 
 def _no_answer(phase: PhaseRecord) -> Figure:
@@ -120,7 +129,7 @@ def _cpu(*parts: str) -> Callable[[Metric, Measured], Figure]:
             return _no_answer(phase)
         missing = [name for name in parts if name not in phase.parts]
         if missing:
-            return absent(f"the CPU of {' and '.join(missing)} is not sampled here")
+            return _unread(f"CPU of {' and '.join(missing)}", found)
         cpu_us = sum(phase.parts[name].cpu_us for name in parts)
         short = any(phase.parts[name].wall_s < MINIMUM_CPU_WINDOW_S for name in parts)
         return Figure(
@@ -135,7 +144,7 @@ def _cpu(*parts: str) -> Callable[[Metric, Measured], Figure]:
 def _cpu_percent(_metric: Metric, found: Measured) -> Figure:
     phase, part = found.phase, found.phase.parts.get("service")
     if part is None:
-        return absent("the CPU of service is not sampled here")
+        return _unread("CPU of service", found)
     if not phase.counts.answered:
         return _no_answer(phase)
     percent = 100 * part.cpu_us / phase.counts.answered * phase.achieved_rps / 1e6
@@ -158,7 +167,7 @@ def _memory(read: Callable[[PartUse], int | None]) -> Callable[[Metric, Measured
         part = found.phase.parts.get("service")
         value = None if part is None else read(part)
         if value is None:
-            return absent("the memory of the service is not sampled here")
+            return _unread("memory of the service", found)
         return Figure(value=float(value))
 
     return memory
@@ -171,7 +180,7 @@ def _audited(
         audit = found.phase.audit
         done = None if audit is None else read(audit)
         if audit is None or done is None:
-            return absent(f"{what} cannot be counted here")
+            return _unread(f"count of {what}", found)
         if not audit.answered:
             return _no_answer(found.phase)
         return Figure(value=done / audit.answered, samples=audit.answered)

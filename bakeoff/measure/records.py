@@ -22,7 +22,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     + in_flight.
 
     `waited` counts arrivals that found no free connection, `reconnects` connections opened
-    again after the first time. `answered` has the expected status and a whole body.
+    again after the first time. `answered` has the expected status and a whole body. `followed` are
+    those sent after another one of the same arrival, so arrivals = scheduled - followed.
     """
 
     scheduled: int = 0
@@ -34,6 +35,24 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     waited: int = 0
     reconnects: int = 0
+    followed: int = 0
+
+    @property
+    def arrivals(self) -> int:
+        """How often a task was due."""
+        return self.scheduled - self.followed
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """The answered requests of one name.
+
+    `body_hash_sum` adds a 63-bit hash of each body, so that it does not depend on the order; None
+    where bodies hold what the service made up itself, such as ids.
+    """
+
+    answered: int
+    response_bytes: int
+    body_hash_sum: int | None
 
 
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +95,7 @@ class PhaseMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     """What the load measured in one phase, merged over all workers.
 
     `complete` says that every worker's last report is in. `started_monotonic_s` is
-    CLOCK_MONOTONIC on the master's machine. `body_hash_sum` adds a 64-bit hash of each answered
-    body, so that it does not depend on the order.
+    CLOCK_MONOTONIC on the master's machine. `requests` are the answers by the request's name.
     """
 
     test_id: str
@@ -99,10 +117,14 @@ class PhaseMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     sums: Sums
     statuses: dict[str, int]
     errors: dict[str, int]
-    response_bytes: int
-    body_hash_sum: int
+    requests: dict[str, Answers]
     workers: list[WorkerBooks]
     intervals: list[Interval]
+
+    @property
+    def response_bytes(self) -> int:
+        """Bytes of all answered bodies."""
+        return sum(one.response_bytes for one in self.requests.values())
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,15 +183,30 @@ class CoreUse(msgspec.Struct, frozen=True, kw_only=True):
     irq: float
 
 
-class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """The equal-work audit of a phase: four counts of the same requests.
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answered requests of a phase must have cost, as the workload declares it.
 
-    `statements` are calls by normalised text; `background` are those that are no request's work,
-    and stay out of the counts. `slack` is how far counts may differ because requests were in
-    flight at the cuts.
+    `most_statements` and `most_stub_calls` are those of its dearest request: one that failed may
+    have made as many or none. `rarest` are the answers to its rarest request.
+    """
+
+    statements: int
+    stub_calls: int
+    most_statements: int
+    most_stub_calls: int
+    rarest: int
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """The equal-work audit of a phase: four counts of the same requests, and what they must be.
+
+    A count is None where it cannot be had. `statements` are calls by normalised text; `background`
+    are those that are no request's work, and stay out of the counts. `slack` is how many requests
+    may have been in flight at the cuts.
     """
 
     answered: int
+    declared: Declared
     log_lines: int | None
     stub_calls: int | None
     statements: dict[str, int] | None
@@ -197,7 +234,8 @@ class PhaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     statuses: dict[str, int]
     errors: dict[str, int]
     response_bytes: int
-    body_hash_sum: int
+    # Answers by the request's name.
+    requests: dict[str, Answers]
     workers: list[WorkerBooks]
     # By name: "service", "postgres", "stub", "generator" (workers with their engines, master),
     # "harness".

@@ -38,8 +38,7 @@ class RigFacts:
     """What the rules must know of the rig.
 
     `cores` are those of the service's machine, `service_cores` and `rig_cores` the numbers of
-    those that service and the rest may use (all of them without pinning). `statements` and
-    `grpc_calls` are what the workload declares for a request.
+    those that service and the rest may use (all of them without pinning).
     """
 
     cores: int
@@ -47,8 +46,6 @@ class RigFacts:
     rig_cores: frozenset[int]
     workers: int
     stub_processes: int
-    statements: float
-    grpc_calls: float
 
     @property
     def parts_share_cores(self) -> bool:
@@ -72,7 +69,7 @@ def phase_findings(measured: Measured, facts: RigFacts, where: str) -> list[Find
         *rules.stub(),
         *rules.machine(),
         *cpu_findings(phase, facts.cores, where),
-        *audit_findings(phase, facts.statements, facts.grpc_calls, where),
+        *audit_findings(phase, where),
     ]
 
 

@@ -22,9 +22,9 @@ _STATEMENTS = """
 SELECT s.query, sum(s.calls)::bigint FROM pg_stat_statements AS s
 JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = %s GROUP BY s.query
 """
-_INVOICES = """
+_OF_ACCOUNTS = """
 SELECT a.id::text, array_agg(i.id::text ORDER BY i.created_at, i.id)
-FROM accounts AS a JOIN invoices AS i ON i.account_id = a.id
+FROM accounts AS a JOIN {} AS i ON i.account_id = a.id
 GROUP BY a.id, a.number ORDER BY a.number
 """
 
@@ -102,10 +102,11 @@ class Databases:
             rows = self._connection.execute(_STATEMENTS, [self._prefix + name]).fetchall()
         return {str(text): int(calls) for text, calls in rows}
 
-    def seeded_invoices(self) -> dict[str, list[str]]:
-        """The ids of the template's invoices by account, both in the order of the seed."""
+    def seeded(self, table: str) -> dict[str, list[str]]:
+        """The ids in a table of the template by account, both in the order of the seed."""
+        query = sql.SQL(_OF_ACCOUNTS).format(sql.Identifier(table))
         with self._named_errors(), _connect(self.url_for(_TEMPLATE)) as connection:
-            return dict(connection.execute(_INVOICES).fetchall())
+            return dict(connection.execute(query).fetchall())
 
     def _check_statistics(self) -> None:
         with self._named_errors():

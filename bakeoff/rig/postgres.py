@@ -70,10 +70,10 @@ class _Server:
         with self._watched():
             return self._databases.statements(name)
 
-    def seeded_invoices(self) -> dict[str, list[str]]:
-        """The ids of the seeded invoices by account, the accounts in the order of the seed."""
+    def seeded(self, table: str) -> dict[str, list[str]]:
+        """The ids of a table's seeded rows by account, the accounts in the order of the seed."""
         with self._watched():
-            return self._databases.seeded_invoices()
+            return self._databases.seeded(table)
 
     def url_for(self, name: str) -> str:
         """The URL of a database, with the password in it."""

@@ -1,9 +1,12 @@
 """The floor: the same generator at the same rate against a server that answers at once.
 
+Each arrival is one GET, also where the workload's are several requests.
+
 What it shows is the instrument's own latency on this machine; no service can come out below it.
 """
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from bakeoff.experiment import Experiment
@@ -13,9 +16,11 @@ from bakeoff.measure.histograms import percentiles_ms
 from bakeoff.measure.phase import decode_measurement, merged_latency, merged_lateness
 from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
-from bakeoff.rig.swarm import PhasePlan
+from bakeoff.rig.swarm import PhasePlan, Swarm
 
 _START_DEADLINE_S = 20.0
+# The others go on from what they are told, which the null server does not know.
+_WORKLOAD = "payment_status"
 _PERCENTILES = (50.0, 99.0)
 
 
@@ -35,9 +40,9 @@ def measure_floor(
         cpus=rig.cores.service,
     )
     progress.phase("floor", "null server", experiment.floor_s)
-    with host.start(spec) as process:
+    with host.start(spec) as process, _swarm(rig, experiment) as swarm:
         port = json.loads(process.wait_for_line('"port"', _START_DEADLINE_S))["port"]
-        answer = rig.swarm.run(
+        answer = swarm.run(
             PhasePlan(
                 target=f"http://{address}:{port}",
                 rate_rps=rate_rps,
@@ -60,3 +65,11 @@ def measure_floor(
         "lateness_p50_ms": lateness[50.0],
         "lateness_p99_ms": lateness[99.0],
     }
+
+
+def _swarm(rig: Rig, experiment: Experiment) -> AbstractContextManager[Swarm]:
+    """The rig's own where it sends the same, else one for the occasion."""
+    label = experiment.labels[0]
+    if experiment.workload == _WORKLOAD:
+        return nullcontext(rig.swarm_for(label))
+    return rig.new_swarm(_WORKLOAD, rig.access(label))

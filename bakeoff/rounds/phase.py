@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
+from bakeoff.experiment import Work
 from bakeoff.measure.figures import Measured
 from bakeoff.measure.phase import merged_latency, merged_lateness
-from bakeoff.measure.records import Audit, PartUse, PhaseMeasurement, PhaseRecord
+from bakeoff.measure.records import Answers, Audit, PartUse, PhaseMeasurement, PhaseRecord
 from bakeoff.measure.samples import CoreSample, Sample, core_uses, part_uses
 
 PhaseName = Literal["warm-up", "fixed", "closed", "pilot"]
@@ -30,7 +32,8 @@ class PhaseSpec:
 class PhaseInputs:
     """What was seen of one phase. Samples are by host, all times on the round's clock.
 
-    `start_s` is the first arrival, `cut_s` the reading after the last answer.
+    `start_s` is the first arrival, `cut_s` the reading after the last answer. `work` is what the
+    workload declares; `elsewhere` is a service that the rig did not start.
     """
 
     spec: PhaseSpec
@@ -41,6 +44,8 @@ class PhaseInputs:
     cores: Sequence[CoreSample]
     audit: Audit
     stub_excess_ms: tuple[float, float] | None
+    work: Mapping[str, Work]
+    elsewhere: bool
 
 
 def measured_phase(inputs: PhaseInputs) -> Measured:
@@ -66,7 +71,7 @@ def measured_phase(inputs: PhaseInputs) -> Measured:
         statuses=measurement.statuses,
         errors=measurement.errors,
         response_bytes=measurement.response_bytes,
-        body_hash_sum=measurement.body_hash_sum,
+        requests=_comparable(measurement.requests, inputs.work),
         workers=measurement.workers,
         parts=_parts(inputs.samples, inputs.start_s, end_s),
         cores=core_uses(inputs.cores, inputs.start_s, end_s),
@@ -79,6 +84,7 @@ def measured_phase(inputs: PhaseInputs) -> Measured:
         phase=record,
         latency=merged_latency(measurement),
         lateness=merged_lateness(measurement),
+        elsewhere=inputs.elsewhere,
     )
 
 
@@ -88,6 +94,14 @@ def excess_ms(under_load: Sequence[float], at_rest: Sequence[float]) -> tuple[fl
         return None
     loaded, rest = (np.percentile(values, (50, 99)) for values in (under_load, at_rest))
     return float(loaded[0] - rest[0]), float(loaded[1] - rest[1])
+
+
+def _comparable(requests: Mapping[str, Answers], work: Mapping[str, Work]) -> dict[str, Answers]:
+    """The answers without the hashes of bodies that no other service can have made."""
+    return {
+        name: msgspec.structs.replace(one, body_hash_sum=None) if work[name].own_bodies else one
+        for name, one in requests.items()
+    }
 
 
 def _end_s(inputs: PhaseInputs) -> float:

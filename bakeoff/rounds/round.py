@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from bakeoff.errors import HostError, PartDiedError
 from bakeoff.experiment import WORKLOADS, Experiment
+from bakeoff.measure.audit import declared_work
 from bakeoff.measure.figures import Measured, round_figures
 from bakeoff.measure.histogramlog import LoggedInterval, logged_intervals
 from bakeoff.measure.phase import decode_measurement
@@ -70,15 +71,13 @@ class RoundRunner:
         self.folder = rig.folder
         self._experiment = experiment
         self._progress = progress
-        workload = WORKLOADS[experiment.workload]
+        self._work = WORKLOADS[experiment.workload]
         self._facts = RigFacts(
             cores=rig.cores.usable,
             service_cores=rig.cores.service or rig.cores.all,
             rig_cores=rig.cores.rig or rig.cores.all,
-            workers=len(rig.swarm.workers),
+            workers=rig.workers,
             stub_processes=experiment.stub_processes,
-            statements=workload.statements_per_request,
-            grpc_calls=workload.grpc_calls_per_request,
         )
 
     def run(self, plan: RoundPlan) -> RoundOutcome:
@@ -89,19 +88,26 @@ class RoundRunner:
         WrongAnswerError for one that answers wrongly.
         """
         rig = self._rig
+        starts = rig.starts(plan.label)
         database = f"round_{plan.number}"
         running = _Running()
         with ExitStack() as stack:
-            url = rig.postgres.fresh_database(database)
-            rig.stub.control.reset()
-            rig.stub.control.configure(latency_ms=self._experiment.stub_latency_ms)
+            url = self._reset(database) if starts else ""
             started_at = datetime.now(UTC)
             zero_s = time.monotonic()
             service = stack.enter_context(rig.service(plan.label, url))
             answers = self._verify(plan, service)
-            sampling = stack.enter_context(Sampling(rig, service, zero_s))
-            cutter = self._cutter(service, sampling, database)
-            probe = stack.enter_context(StubProbe(rig.stub.targets[0]))
+            swarm = rig.swarm_for(plan.label)
+            sampling = stack.enter_context(Sampling(rig, service, swarm, zero_s))
+            cutter = Cutter(
+                postgres=rig.postgres if starts else None,
+                database=database,
+                stub=rig.stub if starts else None,
+                service_host=service.host,
+                log_path=service.log_path,
+                sampling=sampling,
+            )
+            probe = stack.enter_context(StubProbe(rig.stub.targets[0])) if starts else None
             for spec in plan.phases:
                 try:
                     self._phase(plan, spec, service, sampling, cutter, probe, running)
@@ -118,6 +124,14 @@ class RoundRunner:
         record = self._record(plan, started_at, running)
         return RoundOutcome(record, running.intervals, samples, log, answers)
 
+    def _reset(self, database: str) -> str:
+        """A fresh database and a stub that has seen nothing; the database's URL."""
+        rig = self._rig
+        url = rig.postgres.fresh_database(database)
+        rig.stub.control.reset()
+        rig.stub.control.configure(latency_ms=self._experiment.stub_latency_ms)
+        return url
+
     def _death(self, service: Service, error: PartDiedError | HostError) -> PartDiedError:
         """Which part died: a reading that a host refuses may just be the first to notice."""
         if isinstance(error, PartDiedError):
@@ -130,21 +144,13 @@ class RoundRunner:
         raise error
 
     def _verify(self, plan: RoundPlan, service: Service) -> dict[str, Answer]:
+        access = self._rig.access(plan.label)
         accounts = {
-            account: Account(token=token, invoices=self._rig.invoices[account])
-            for account, token in list(self._rig.tokens.items())[:2]
+            account: Account(token=token, invoices=access.invoices[account])
+            for account, token in access.tokens.items()
+            if access.invoices.get(account)
         }
         return verify(plan.label, service.base_url, accounts, self._experiment.seed)
-
-    def _cutter(self, service: Service, sampling: Sampling, database: str) -> Cutter:
-        return Cutter(
-            postgres=self._rig.postgres,
-            database=database,
-            stub=self._rig.stub,
-            service_host=service.host,
-            log_path=service.log_path,
-            sampling=sampling,
-        )
 
     def _phase(
         self,
@@ -153,7 +159,7 @@ class RoundRunner:
         service: Service,
         sampling: Sampling,
         cutter: Cutter,
-        probe: StubProbe,
+        probe: StubProbe | None,
         running: _Running,
     ) -> None:
         self._progress.phase(plan.where, spec.name, spec.duration_s)
@@ -164,12 +170,13 @@ class RoundRunner:
         cut_s = sampling.read_all()
         if spec.name == "warm-up":
             return
-        audit = cutter.audit(before, measurement.counts.answered)
+        declared = declared_work(measurement.requests, self._work)
+        audit = cutter.audit(before, measurement.counts.answered, declared)
         start_s = sampling.on_round_clock(measurement.started_monotonic_s)
-        excess = excess_ms(
-            probe.between(measurement.started_monotonic_s, sampling.zero_s + cut_s),
-            probe.at_rest_ms,
-        )
+        excess = None
+        if probe is not None:
+            under_load = probe.between(measurement.started_monotonic_s, sampling.zero_s + cut_s)
+            excess = excess_ms(under_load, probe.at_rest_ms)
         measured = measured_phase(
             PhaseInputs(
                 spec=spec,
@@ -180,6 +187,8 @@ class RoundRunner:
                 cores=sampling.service_cores(),
                 audit=audit,
                 stub_excess_ms=excess,
+                work=self._work,
+                elsewhere=probe is None,
             )
         )
         where = f"round {plan.number}, {plan.label}, {spec.name} phase"
@@ -190,8 +199,10 @@ class RoundRunner:
         running.findings += steadiness_findings(
             whole_seconds, sampling.of_service(), start_s, spec.name, where
         )
-        others = other_cores(sampling.others(), start_s, measured.phase.end_s)
-        running.findings += other_process_findings(others, spec.name, where)
+        if not measured.elsewhere:
+            # Else the service itself may be among them.
+            others = other_cores(sampling.others(), start_s, measured.phase.end_s)
+            running.findings += other_process_findings(others, spec.name, where)
 
     def _load(self, plan: RoundPlan, spec: PhaseSpec, service: Service) -> PhaseMeasurement:
         def watch(progress: SwarmProgress) -> None:
@@ -199,7 +210,7 @@ class RoundRunner:
             service.check()
             self._progress.tick(progress.elapsed_s, progress.rate_rps, progress.p99_ms)
 
-        answer = self._rig.swarm.run(
+        answer = self._rig.swarm_for(plan.label).run(
             PhasePlan(
                 target=service.base_url,
                 rate_rps=spec.rate_rps,

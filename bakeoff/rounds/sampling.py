@@ -13,6 +13,7 @@ from bakeoff.hosts.records import SampleRow
 from bakeoff.measure.samples import CoreSample, OtherSample, Sample, samples_of
 from bakeoff.rig.rig import Rig
 from bakeoff.rig.service import Service
+from bakeoff.rig.swarm import Swarm
 
 _INTERVAL_S = 0.1
 SERVICE = "service"
@@ -26,10 +27,10 @@ class Sampling(AbstractContextManager["Sampling"]):
     millisecond; differences of one machine's counters are exact.
     """
 
-    def __init__(self, rig: Rig, service: Service, zero_s: float) -> None:
+    def __init__(self, rig: Rig, service: Service, swarm: Swarm, zero_s: float) -> None:
         self.zero_s = zero_s
         self._service_host = service.host.name
-        self._parts = rig.parts(service)
+        self._parts = rig.parts(service, swarm)
         self._hosts: Mapping[str, Host] = rig.hosts
         self._stack = ExitStack()
         self._watches: dict[str, Watch] = {}
@@ -65,8 +66,9 @@ class Sampling(AbstractContextManager["Sampling"]):
         return self.on_round_clock(time.monotonic())
 
     def reset_peak(self) -> None:
-        """Sets the service's high-water mark of memory to its present memory."""
-        self._watches[self._service_host].reset_peak(SERVICE)
+        """Sets the service's high-water mark of memory to its present memory, where it is ours."""
+        if SERVICE in self._parts.get(self._service_host, {}):
+            self._watches[self._service_host].reset_peak(SERVICE)
 
     def samples(self) -> dict[str, list[Sample]]:
         """All samples so far by host, in order of time."""

@@ -94,7 +94,7 @@ def test_statements_are_counted_by_text(postgres: Postgres) -> None:
         "SELECT $1 AS one": 1,
     }
     # Reading the counts is not among them, and another database's are not either.
-    postgres.seeded_invoices()
+    postgres.seeded("invoices")
     assert postgres.statements("counted") == before
     postgres.fresh_database("again")
     assert postgres.statements("again") == {}
@@ -121,10 +121,10 @@ def test_settings_that_a_fair_round_needs(postgres: Postgres) -> None:
 
 
 def test_seeded_invoices_are_in_the_order_of_the_seed(postgres: Postgres) -> None:
-    found = postgres.seeded_invoices()
+    found = postgres.seeded("invoices")
     assert [len(ids) for ids in found.values()] == [5, 5]
     assert list(found) == [str(uuid.UUID(md5(f"a{n}".encode()).hexdigest())) for n in (1, 2)]
-    assert found == postgres.seeded_invoices()
+    assert found == postgres.seeded("invoices")
 
 
 def test_nobody_gets_in_without_the_password(postgres: Postgres, host: Host) -> None:

@@ -17,10 +17,12 @@ from bakeoff.measure.checks import evaluate_all, parse_check
 from bakeoff.measure.histogramlog import LoggedInterval
 from bakeoff.measure.post import POST_SAYS
 from bakeoff.measure.records import (
+    Answers,
     Audit,
     BlockDocument,
     CoreUse,
     Counts,
+    Declared,
     Figure,
     Finding,
     PartUse,
@@ -198,7 +200,11 @@ def _phase(
         statuses={"200": count},
         errors={},
         response_bytes=count * 412,
-        body_hash_sum=count * 17,
+        requests={
+            "GET /v1/invoices/{id}/payment": Answers(
+                answered=count, response_bytes=count * 412, body_hash_sum=count * 17
+            )
+        },
         workers=[],
         parts={
             "service": _use(character.cpu_us * noise * count, seconds, character.rss_mib),
@@ -212,6 +218,13 @@ def _phase(
         ],
         audit=Audit(
             answered=count,
+            declared=Declared(
+                statements=2 * count,
+                stub_calls=count,
+                most_statements=2,
+                most_stub_calls=1,
+                rarest=count,
+            ),
             log_lines=count,
             stub_calls=count,
             statements={"SELECT invoice": count, "SELECT subscription": count},

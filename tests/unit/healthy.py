@@ -11,9 +11,11 @@ from scipy import stats
 from bakeoff.measure import histograms
 from bakeoff.measure.figures import Measured, round_figures
 from bakeoff.measure.records import (
+    Answers,
     Audit,
     CoreUse,
     Counts,
+    Declared,
     PartUse,
     PhaseRecord,
     RoundRecord,
@@ -26,6 +28,14 @@ RATE_RPS = 1000.0
 SECONDS = 15.0
 REQUESTS = 15_000
 STATEMENTS = {"select invoice": REQUESTS, "select subscription": REQUESTS}
+NAME = "GET /v1/invoices/{id}/payment"
+DECLARED = Declared(
+    statements=2 * REQUESTS,
+    stub_calls=REQUESTS,
+    most_statements=2,
+    most_stub_calls=1,
+    rarest=REQUESTS,
+)
 
 LARGE = RigFacts(
     cores=8,
@@ -33,8 +43,6 @@ LARGE = RigFacts(
     rig_cores=frozenset({4, 5, 6, 7}),
     workers=2,
     stub_processes=1,
-    statements=2,
-    grpc_calls=1,
 )
 SMALL = RigFacts(
     cores=2,
@@ -42,8 +50,6 @@ SMALL = RigFacts(
     rig_cores=frozenset({1}),
     workers=2,
     stub_processes=1,
-    statements=2,
-    grpc_calls=1,
 )
 
 
@@ -109,7 +115,9 @@ def phase(**changes: Any) -> PhaseRecord:
         statuses={"200": REQUESTS},
         errors={},
         response_bytes=400 * REQUESTS,
-        body_hash_sum=12345,
+        requests={
+            NAME: Answers(answered=REQUESTS, response_bytes=400 * REQUESTS, body_hash_sum=12345)
+        },
         workers=[worker(0), worker(1)],
         parts={
             "service": part(400, 90_000_000),
@@ -120,6 +128,7 @@ def phase(**changes: Any) -> PhaseRecord:
         cores=[CoreUse(core=n, busy=0.1, idle=0.89, steal=0.0, irq=0.01) for n in range(8)],
         audit=Audit(
             answered=REQUESTS,
+            declared=DECLARED,
             log_lines=REQUESTS,
             stub_calls=REQUESTS,
             statements=STATEMENTS,

@@ -19,15 +19,17 @@ from bakeoff.measure.phase import (
     merged_latency,
     merged_lateness,
 )
-from bakeoff.measure.records import Counts
+from bakeoff.measure.records import Answers, Counts
 
 NS = 1_000_000_000
 START_NS = 5 * NS
+# By the index in a sample's tag; two methods may go by one name.
+NAMES = ["read", "write", "read"]
 SETTINGS = LoadSettings(rate_rps=100.0, arrivals="poisson", seed=3, duration_s=2.0, timeout_s=1.0)
 
 
-def samples(count: int, seed: int, worker: int = 0) -> NDArray[np.int64]:
-    """Made-up samples over two seconds, of all outcomes."""
+def samples(count: int, seed: int, worker: int = 0, names: int = 1) -> NDArray[np.int64]:
+    """Made-up samples over two seconds, of all outcomes and of the first of the names."""
     rng = np.random.default_rng([seed, worker])
     due = START_NS + np.sort(rng.integers(0, 2 * NS, count))
     sent = due + rng.integers(0, 2_000_000, count)
@@ -40,6 +42,7 @@ def samples(count: int, seed: int, worker: int = 0) -> NDArray[np.int64]:
     rows[:, wire.SIZE] = np.where(answered, rng.integers(1, 1000, count), 0)
     rows[:, wire.HASH] = np.where(answered, rng.integers(0, 2**63 - 1, count), 0)
     rows[:, wire.TAG] = rng.choice([0, wire.TAG_WAITED, wire.TAG_FOLLOWED], count)
+    rows[:, wire.TAG] += wire.TAG_NAMES * rng.choice(names, count)
     return rows
 
 
@@ -62,8 +65,7 @@ def report_of(
         statuses=summed.statuses,
         without_status=summed.recorded - sum(summed.statuses.values()),
         errors=summed.errors,
-        response_bytes=summed.response_bytes,
-        body_hash_sum=summed.body_hash_sum,
+        requests=report.answers(rows, NAMES),
         seconds=summed.seconds,
     )
 
@@ -90,7 +92,7 @@ def test_two_workers_merge_to_the_histogram_of_all_samples() -> None:
     run = collected(workers=2)
     every = []
     for index in range(2):
-        parts = np.array_split(samples(3000, 1, index), 5)
+        parts = np.array_split(samples(3000, 1, index, len(NAMES)), 5)
         recorded = 0
         for sequence, rows in enumerate(parts, 1):
             recorded += len(rows)
@@ -104,7 +106,7 @@ def test_two_workers_merge_to_the_histogram_of_all_samples() -> None:
     histograms.record(whole, timed_us(rows))
     merged = merged_latency(measurement)
     assert (histograms.counters(merged) == histograms.counters(whole)).all()
-    punctual = rows[rows[:, wire.TAG] == 0]
+    punctual = rows[rows[:, wire.TAG] % wire.TAG_NAMES == 0]
     late = histograms.new()
     histograms.record(late, (punctual[:, wire.SENT] - punctual[:, wire.DUE]) // 1000)
     assert (histograms.counters(merged_lateness(measurement)) == histograms.counters(late)).all()
@@ -127,8 +129,15 @@ def test_two_workers_merge_to_the_histogram_of_all_samples() -> None:
         measurement.completed_in_window == (right & (rows[:, wire.DONE] <= START_NS + 2 * NS)).sum()
     )
     assert measurement.response_bytes == rows[right, wire.SIZE].sum()
-    expected = sum(int(one) for one in rows[right, wire.HASH]) & (2**63 - 1)
-    assert measurement.body_hash_sum == expected
+    for name in ("read", "write"):
+        named = np.array([NAMES[tag // wire.TAG_NAMES] == name for tag in rows[:, wire.TAG]])
+        mine = rows[right & named]
+        assert len(mine)
+        assert measurement.requests[name] == Answers(
+            answered=len(mine),
+            response_bytes=int(mine[:, wire.SIZE].sum()),
+            body_hash_sum=sum(int(one) for one in mine[:, wire.HASH]) & (2**63 - 1),
+        )
 
 
 def test_gaps_and_repeats_are_counted_and_a_late_report_fills_its_gap() -> None:

@@ -1,5 +1,7 @@
 """From a phase to its figures: each under its own name, and nothing that was not measured."""
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from bakeoff.measure.marks import (
     AT_LEAST,
     CLIENT_LIMITED,
     CLOSED_MODEL,
+    ELSEWHERE,
     INDICATIVE,
     SHARED_MACHINE,
     SHORT_WINDOW,
@@ -102,13 +105,20 @@ def test_cpu_reads_close_together_are_marked() -> None:
 
 
 def test_a_service_that_is_not_ours_has_no_cpu_and_no_memory() -> None:
-    alone = {"generator": part(40)}
-    figures = figures_of(measured(parts=alone, audit=None))
-    for name in ("cpu_us_per_request", "system_cpu_us_per_request", "rss_peak_bytes"):
-        assert figures[name].value is None
-        assert "not sampled" in str(figures[name].reason)
-    assert figures["sql_statements_per_request"].value is None
-    assert figures["generator_cpu_us_per_request"].value == pytest.approx(40)
+    found = measured(parts={"generator": part(40)}, audit=None)
+    for elsewhere, reason in ((True, "runs elsewhere"), (False, "cannot be read here")):
+        figures = figures_of(dataclasses.replace(found, elsewhere=elsewhere))
+        for name in (
+            *("cpu_us_per_request", "system_cpu_us_per_request", "postgres_cpu_us_per_request"),
+            *("rss_steady_bytes", "rss_peak_bytes", "cpu_percent_at_10k_rps"),
+            *("sql_statements_per_request", "grpc_calls_per_request", "log_lines_per_request"),
+        ):
+            assert figures[name].value is None
+            assert reason in str(figures[name].reason)
+        assert figures["generator_cpu_us_per_request"].value == pytest.approx(40)
+        # What it answers is measured as ever, and says how it was.
+        assert figures["p50_ms"].value is not None
+        assert (ELSEWHERE in figures["p50_ms"].marks) == elsewhere
 
 
 def _changed(**counts: int) -> Measured:

@@ -14,6 +14,7 @@ from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK
 from bakeoff.measure.figures import Measured, round_figures
 from bakeoff.measure.metrics import FAMILY, METRICS, SHARED_FAMILY
 from bakeoff.measure.records import (
+    Answers,
     BlockDocument,
     Figure,
     Finding,
@@ -24,7 +25,7 @@ from bakeoff.measure.records import (
 from bakeoff.measure.statistics import holm
 from bakeoff.measure.summary import RunFacts, run_document, stands
 from bakeoff.measure.words import format_percent, format_ratio, null_verdict
-from tests.unit.healthy import REQUESTS, STATEMENTS, histogram, phase, round_record
+from tests.unit.healthy import NAME, REQUESTS, STATEMENTS, histogram, phase, round_record
 
 replace = msgspec.structs.replace
 Figures = Sequence[float | Figure]
@@ -303,18 +304,31 @@ def _with_audit(phase: PhaseRecord, **changes: Any) -> PhaseRecord:
     return replace(phase, audit=replace(phase.audit, **changes))
 
 
+def _with_answers(phase: PhaseRecord, **changes: Any) -> PhaseRecord:
+    return replace(phase, requests={NAME: replace(phase.requests[NAME], **changes)})
+
+
+ANSWERS = Answers(answered=1, response_bytes=1, body_hash_sum=1)
 DIFFERENT = {
     "a statement more": (
         lambda p: _with_audit(p, statements={**STATEMENTS, "more": REQUESTS}),
         UNEQUAL_WORK,
     ),
+    "another statement instead": (
+        lambda p: _with_audit(p, statements={"select invoice": REQUESTS, "other": REQUESTS}),
+        UNEQUAL_WORK,
+    ),
+    "a request of another kind": (
+        lambda p: replace(p, requests={**p.requests, "GET /": ANSWERS}),
+        UNEQUAL_BODIES,
+    ),
     "half of the calls": (lambda p: _with_audit(p, stub_calls=REQUESTS // 2), UNEQUAL_WORK),
     "two lines a request": (lambda p: _with_audit(p, log_lines=2 * REQUESTS), UNEQUAL_WORK),
     "longer answers": (
-        lambda p: replace(p, response_bytes=p.response_bytes + 1),
+        lambda p: _with_answers(p, response_bytes=p.response_bytes + 1),
         UNEQUAL_BODIES,
     ),
-    "other answers": (lambda p: replace(p, body_hash_sum=1), UNEQUAL_BODIES),
+    "other answers": (lambda p: _with_answers(p, body_hash_sum=1), UNEQUAL_BODIES),
     "errors": (
         lambda p: replace(p, statuses={"200": 14_700, "503": 300}),
         UNEQUAL_BODIES,
@@ -343,7 +357,8 @@ def test_other_requests_may_have_other_answers() -> None:
 
     def fewer(p: PhaseRecord) -> PhaseRecord:
         counts = replace(p.counts, answered=REQUESTS - 1)
-        return replace(p, counts=counts, response_bytes=p.response_bytes + 99, body_hash_sum=1)
+        more = _with_answers(p, response_bytes=p.response_bytes + 99, body_hash_sum=1)
+        return replace(more, counts=counts)
 
     assert run_document(changed_rounds(fewer), blocks(6), facts()).validity == []
 

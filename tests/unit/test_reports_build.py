@@ -1,5 +1,6 @@
 """A report from a results folder alone: what is written, and what its plots are drawn from."""
 
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 import reports
 from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
-from bakeoff.measure.records import BlockDocument
+from bakeoff.measure.records import BlockDocument, Declared
 from bakeoff.measure.samples import Sample
 from bakeoff.store import ResultsFolder
 from reports.claims import block_logs, memory_against_throughput
 from reports.data import distribution, load
+from reports.markdown import markdown
 from reports.plots import all_plots, percentile_line, percentile_ms
 from reports.timelines import cpu_line
 from reports.work import audit_rows, use_rows
@@ -162,6 +164,47 @@ def test_a_window_that_does_not_balance_is_seen(run: FakeRun) -> None:
         phase = msgspec.structs.replace(fixed, audit=audit)
         broken = msgspec.structs.replace(record, phases=[phase])
         assert [row.balances for row in audit_rows([broken])] == [False]
+
+
+def test_a_mix_balances_by_what_it_declares(run: FakeRun) -> None:
+    record = run.records[0]
+    fixed = record.phases[1]
+    counted = fixed.audit
+    assert counted is not None
+
+    def verdict(**changes: object) -> str:
+        audit = msgspec.structs.replace(counted, **changes)
+        phase = msgspec.structs.replace(fixed, audit=audit)
+        (row,) = audit_rows([msgspec.structs.replace(record, phases=[phase])])
+        return row.verdict
+
+    declared = Declared(
+        statements=700, stub_calls=30, most_statements=13, most_stub_calls=1, rarest=30
+    )
+    counts = {"declared": declared, "stub_calls": 30, "statements": {"a": 650, "b": 50}}
+    assert verdict(**counts) == "yes"
+    assert verdict(**{**counts, "statements": {"a": 650, "b": 77}}) == "no"
+    assert verdict(**{**counts, "stub_calls": 33}) == "no"
+    assert verdict(**{**counts, "stub_calls": None, "statements": None}) == "yes"
+    assert verdict(log_lines=None, stub_calls=None, statements=None) == "not counted"
+
+
+def test_rounds_of_a_block_that_was_run_again_are_in_no_audit(
+    folder: ResultsFolder, run: FakeRun
+) -> None:
+    # Once more, and once more since that was no good either.
+    again = [BlockDocument(order=["go", "rust"], rerun_of=1, rounds=[n, n + 1]) for n in (3, 5)]
+    blocks = [run.document.blocks[0], *again]
+    folder.write_run(msgspec.structs.replace(run.document, blocks=blocks))
+    data = load(folder)
+    assert {one.record.number for one in data.rounds} == {5, 6}
+    table = markdown(data.document, data.records).partition("## Equal work")[2]
+    shown = re.findall(r"^\| (\d+) \|", table.partition("##")[0], re.MULTILINE)
+    assert shown == ["5", "5", "6", "6"]
+    reports.build(folder)
+    page = (folder.path / "report.html").read_text().partition('id="equal-work"')[2]
+    rows = re.findall(r"<tr><td>(\d+)</td>", page.partition("</section>")[0])
+    assert rows == ["5", "5", "6", "6"]
 
 
 def test_use_is_the_median_over_the_rounds(run: FakeRun) -> None:

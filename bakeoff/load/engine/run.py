@@ -182,6 +182,7 @@ class Run:
             task_errors=books.drain_task_errors(),
             scheduled=due + books.followed,
             sent=books.sent,
+            followed=books.followed,
             never_sent=not_begun + silent,
             waited=pacer.waited + not_begun,
             reconnects=books.reconnects,

@@ -1,4 +1,4 @@
-"""The file with tokens and invoices, and how a task draws from it."""
+"""The file with tokens, invoices and subscriptions, and how a task draws from it."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import UsageError
-from bakeoff.load import Invoices, encode_headers
+from bakeoff.load import Invoices, Subscriptions, encode_headers
 
 GOOD = {
     "tokens": {"a": "token-a", "b": "token-b"},
     "invoices": {"b": ["b1"], "a": ["a1", "a2", "a3"]},
+    "subscriptions": {"a": ["s1"], "b": ["s2"]},
 }
 
 
@@ -30,6 +31,21 @@ def test_all_invoices_are_equally_likely(monkeypatch: pytest.MonkeyPatch, tmp_pa
     headers = {one.id: one.headers for one in picked}
     assert headers["b1"] == b"Authorization: Bearer token-b\r\n"
     assert headers["a3"] == b"Authorization: Bearer token-a\r\n"
+
+
+def test_subscriptions_are_drawn_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load(monkeypatch, tmp_path, json.dumps(GOOD))
+    subscriptions = Subscriptions.from_environment()
+    assert [subscriptions.pick(draw).id for draw in (0.0, 0.49, 0.51, 0.99)] == [
+        *("s1", "s1", "s2", "s2")
+    ]
+    more = subscriptions.pick(0.0).with_headers({"If-Match": '"v1"'})
+    assert more == b'Authorization: Bearer token-a\r\nIf-Match: "v1"\r\n'
+    with pytest.raises(ValueError, match="not a valid HTTP header"):
+        subscriptions.pick(0.0).with_headers({"If-Match": "x\r\nEvil: 1"})
+    load(monkeypatch, tmp_path, json.dumps({**GOOD, "subscriptions": {}}))
+    with pytest.raises(UsageError, match="none of the subscriptions"):
+        Subscriptions.from_environment()
 
 
 @pytest.mark.parametrize(
