@@ -13,11 +13,10 @@ import pytest
 
 from tests.contract.api import Api
 from tests.contract.problems import QUERY, check_problem
-from tests.contract.rig import scaled
+from tests.contract.rig import TEST_SEED, scaled
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SEED = random.SystemRandom().randrange(1 << 32)
 CURSOR_BYTES = 33
 
 
@@ -96,8 +95,8 @@ def _walk_among_changes(api: Api, resource: str, rows: Rows, draw: random.Random
 
 @pytest.mark.parametrize("resource", ["subscriptions", "invoices"])
 def test_a_walk_among_changes_sees_every_row_once(api: Api, resource: str) -> None:
-    print(f"seed {SEED}")
-    draw = random.Random(SEED)
+    print(f"BAKEOFF_TEST_SEED={TEST_SEED}")
+    draw = random.Random(TEST_SEED)
     with psycopg.connect(api.target.behind().database_url, autocommit=True) as connection:
         for _ in range(scaled(500)):
             account = api.target.new_account()
