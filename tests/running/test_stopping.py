@@ -22,12 +22,14 @@ RATE_PER_S = 500
 # One request in so many is a payment.
 PAY_EVERY = 50
 STOPS = scaled(50)
-DRAIN_S = 1
+DRAIN_S = 2
 GRACE_S = 20
-# From the signal on the clients go on for so long, as those do who look at /readyz every so often:
-# far enough from the end of the drain time for a machine that is busy.
-HEEDED_AFTER_S = 0.6
 NOT_READY_WITHIN_S = 0.1 * SLACK
+# Clients go on for so long after /readyz has said that it is over, as those do who look every so
+# often. It is far enough from the end of the drain time for a machine that is busy.
+HEEDED_AFTER_S = 0.3
+# When the payments are sent that outlast the drain time: they wait for a row, for 2 s at most.
+LATE_S = DRAIN_S - 0.7
 POLL_S = 0.01
 
 
@@ -57,9 +59,8 @@ class Watched:
     last_live_s: float = 0.0
 
 
-async def watch(base_url: str, signalled_s: float) -> Watched:
-    """Asks /readyz and /livez by turns until nobody accepts any more."""
-    seen = Watched()
+async def watch(base_url: str, signalled_s: float, seen: Watched) -> None:
+    """Asks /livez and /readyz by turns until nobody accepts any more."""
     while not seen.refused_s:
         asked_s = time.monotonic() - signalled_s
         live, _ = await asyncio.to_thread(health, base_url, "/livez")
@@ -76,7 +77,6 @@ async def watch(base_url: str, signalled_s: float) -> Watched:
             assert (live, status) in ((200, 503), (200, 0)), (live, status)
         await asyncio.sleep(POLL_S)
         assert time.monotonic() - signalled_s < DEADLINE_S
-    return seen
 
 
 @dataclass
@@ -95,29 +95,30 @@ async def stop_under_load(instance: Instance, read: str, invoices: list[str]) ->
     last two payments are under way when the service accepts nothing more."""
     *paid, held, left = invoices
     client = Client(instance.base_url, instance.api.token)
-    signalled_s = float("inf")
+    watched = Watched()
+    signalled_s = 0.0
 
     async def send(number: int) -> Outcome:
         if number % PAY_EVERY == 0 and paid:
             return await client.pay(paid.pop(), str(uuid4()))
         return await client.get(read)
 
-    load = asyncio.create_task(
-        open_load(send, RATE_PER_S, lambda: time.monotonic() < signalled_s + HEEDED_AFTER_S)
-    )
+    def goes_on() -> bool:
+        heard_s = watched.not_ready_s or NOT_READY_WITHIN_S
+        return not signalled_s or time.monotonic() < signalled_s + heard_s + HEEDED_AFTER_S
+
+    load = asyncio.create_task(open_load(send, RATE_PER_S, goes_on))
     await asyncio.sleep(0.3)
     with held_rows(instance, [held, left]):
         instance.terminate()
         signalled_s = time.monotonic()
-        watching = asyncio.create_task(watch(instance.base_url, signalled_s))
-        await asyncio.sleep(HEEDED_AFTER_S)
-        # Both wait for the row: 2 s are what the service gives them.
+        watching = asyncio.create_task(watch(instance.base_url, signalled_s, watched))
+        await asyncio.sleep(LATE_S)
         late = asyncio.create_task(client.pay(held, "held"))
-        hung_up = asyncio.create_task(client.pay(left, "left", deadline_s=0.2))
+        hung_up = await client.pay(left, "left", deadline_s=0.3)
         outcomes = await load
-        watched = await watching
-        await hung_up
-    stop = Stop(signalled_s, outcomes, watched, await late, hung_up.result())
+        await watching
+    stop = Stop(signalled_s, outcomes, watched, await late, hung_up)
     client.close()
     return stop
 
@@ -133,7 +134,7 @@ def check_stop(instance: Instance, stop: Stop, invoices: list[str]) -> None:
     assert 0 < watched.not_ready_s < NOT_READY_WITHIN_S
     # It served for all of the drain time, and then no longer.
     assert DRAIN_S <= watched.refused_s < DRAIN_S + SLACK, watched
-    assert watched.last_live_s > HEEDED_AFTER_S, watched
+    assert watched.last_live_s > DRAIN_S / 2, watched
     # Who had an answer after the readiness was gone was told to close, and only then.
     after = [o for o in stop.outcomes if o.sent_s > stop.signalled_s + watched.not_ready_s]
     before = [o for o in stop.outcomes if o.done_s < stop.signalled_s]

@@ -1,14 +1,17 @@
 //! The client of the payment provider.
 
 use std::error::Error as _;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode};
 use chrono::DateTime;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
+use tower::util::MapResponse;
 use uuid::Uuid;
 
 use crate::billing::{Attempt, Error, Payment};
@@ -20,12 +23,16 @@ pub mod proto {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The years 1 to 9999: what an answer can say of a time, in milliseconds.
+const UPDATED_AT_UNIX_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// What a call carries on from the request that it serves.
 #[derive(Debug, Clone)]
 pub struct CallMeta {
     pub request_id: HeaderValue,
     pub traceparent: Option<HeaderValue>,
+    /// When the request is over, and with it the call.
+    pub deadline: Option<Instant>,
 }
 
 impl CallMeta {
@@ -34,6 +41,7 @@ impl CallMeta {
         Self {
             request_id: new_request_id(),
             traceparent: None,
+            deadline: None,
         }
     }
 
@@ -51,6 +59,10 @@ pub fn new_request_id() -> HeaderValue {
     let id = Uuid::new_v4().hyphenated().encode_lower(&mut id);
     HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
+
+type HttpResponse = axum::http::Response<tonic::body::Body>;
+/// A channel whose answers all have a status of gRPC.
+type StatusChannel = MapResponse<Channel, fn(HttpResponse) -> HttpResponse>;
 
 /// The provider as its channels last saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +104,18 @@ impl Client {
 
     /// The payment of an invoice.
     pub async fn get_payment(&self, invoice_id: Uuid, meta: &CallMeta) -> Result<Payment, Error> {
-        let mut client = PaymentsClient::new(self.channel());
-        let request = self.request(
-            proto::GetPaymentRequest {
-                invoice_id: invoice_id.to_string(),
-            },
-            meta,
-        );
-        self.answer(client.get_payment(request)).await
+        let mut client = self.client();
+        let limit = self.limit(meta);
+        let message = proto::GetPaymentRequest {
+            invoice_id: invoice_id.to_string(),
+        };
+        let call = client.get_payment(request(message, meta, limit));
+        let payment = self.answer(call, limit).await?;
+        if payment.invoice_id != invoice_id.to_string() {
+            let cause = "get_payment: the answer is for another invoice";
+            return Err(Error::PaymentFailed(cause.to_owned()));
+        }
+        Ok(payment)
     }
 
     /// Charges an attempt, once. The provider's promise: a key that it has seen with the same
@@ -109,17 +125,16 @@ impl Client {
         attempt: &Attempt,
         meta: &CallMeta,
     ) -> Result<Payment, Error> {
-        let mut client = PaymentsClient::new(self.channel());
-        let request = self.request(
-            proto::CreatePaymentRequest {
-                idempotency_key: attempt.key(),
-                invoice_id: attempt.invoice_id.to_string(),
-                amount_cents: attempt.amount_cents,
-                currency: attempt.currency.clone(),
-            },
-            meta,
-        );
-        self.answer(client.create_payment(request)).await
+        let mut client = self.client();
+        let limit = self.limit(meta);
+        let message = proto::CreatePaymentRequest {
+            idempotency_key: attempt.key(),
+            invoice_id: attempt.invoice_id.to_string(),
+            amount_cents: attempt.amount_cents,
+            currency: attempt.currency.clone(),
+        };
+        let call = client.create_payment(request(message, meta, limit));
+        self.answer(call, limit).await
     }
 
     /// The provider as the last call, or the try at the start, found it.
@@ -136,28 +151,27 @@ impl Client {
         self.channels.len()
     }
 
-    fn channel(&self) -> Channel {
+    fn client(&self) -> PaymentsClient<StatusChannel> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.channels[turn % self.channels.len()].clone()
+        let channel = self.channels[turn % self.channels.len()].clone();
+        PaymentsClient::new(MapResponse::new(channel, with_status))
     }
 
-    fn request<T>(&self, message: T, meta: &CallMeta) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        let headers = request.metadata_mut().as_mut();
-        headers.insert("x-request-id", meta.request_id.clone());
-        if let Some(traceparent) = &meta.traceparent {
-            headers.insert("traceparent", traceparent.clone());
-        }
-        request
+    /// How long a call may take: never longer than its request.
+    fn limit(&self, meta: &CallMeta) -> Duration {
+        meta.deadline.map_or(self.timeout, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            left.min(self.timeout)
+        })
     }
 
     async fn answer(
         &self,
         call: impl Future<Output = Result<Response<proto::Payment>, Status>>,
+        limit: Duration,
     ) -> Result<Payment, Error> {
         // The time limit goes with the call as `grpc-timeout`; this one also covers connecting.
-        let answer = tokio::time::timeout(self.timeout, call)
+        let answer = tokio::time::timeout(limit, call)
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
         let answer = answer.map_err(failure);
@@ -187,8 +201,35 @@ async fn connect(target: &Endpoint) -> Result<Channel, Channel> {
         .ok_or_else(|| target.connect_lazy())
 }
 
+fn request<T>(message: T, meta: &CallMeta, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    let headers = request.metadata_mut().as_mut();
+    headers.insert("x-request-id", meta.request_id.clone());
+    if let Some(traceparent) = &meta.traceparent {
+        headers.insert("traceparent", traceparent.clone());
+    }
+    request
+}
+
+/// Gives an answer of something that knows no gRPC the status that stands for HTTP's, as Go's
+/// client does: tonic would read its body as a message.
+fn with_status(response: HttpResponse) -> HttpResponse {
+    let code = match response.status() {
+        StatusCode::OK => return response,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("HTTP status {}", response.status())).into_http()
+}
+
 fn payment(answer: proto::Payment) -> Result<Payment, Error> {
-    let updated_at = DateTime::from_timestamp_millis(answer.updated_at_unix_ms)
+    let updated_at = Some(answer.updated_at_unix_ms)
+        .filter(|at| UPDATED_AT_UNIX_MS.contains(at))
+        .and_then(DateTime::from_timestamp_millis)
         .ok_or_else(|| Error::PaymentFailed("updated_at_unix_ms is out of range".into()))?;
     Ok(Payment {
         status: match answer.status() {

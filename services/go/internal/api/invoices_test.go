@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"maps"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"bakeoff/billing/internal/payments/paymentv1"
 	"bakeoff/billing/internal/testkit"
 )
 
@@ -141,6 +143,30 @@ func TestProviderErrorsAreMapped(t *testing.T) {
 				t.Errorf("Retry-After is %q", retry)
 			}
 		})
+	}
+}
+
+func TestUnusableAnswersOfTheProviderAre502(t *testing.T) {
+	t.Parallel()
+	service := testkit.Start(t, nil)
+	for name, change := range map[string]func(*paymentv1.Payment){
+		"another invoice":       func(p *paymentv1.Payment) { p.InvoiceId = testkit.OtherInvoice },
+		"no invoice":            func(p *paymentv1.Payment) { p.InvoiceId = "" },
+		"the year 10000":        func(p *paymentv1.Payment) { p.UpdatedAtUnixMs = 253_402_300_800_000 },
+		"the year 0":            func(p *paymentv1.Payment) { p.UpdatedAtUnixMs = -62_135_596_800_001 },
+		"a time beyond numbers": func(p *paymentv1.Payment) { p.UpdatedAtUnixMs = math.MaxInt64 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			service.Provider.Alter(change)
+			answer := service.Get(t, testkit.Path)
+			if answer.Status != 502 || answer.Problem(t) != "payment_failed" {
+				t.Errorf("%d %s", answer.Status, answer.Body)
+			}
+		})
+	}
+	service.Provider.Alter(func(p *paymentv1.Payment) { p.UpdatedAtUnixMs = 253_402_300_799_999 })
+	if answer := service.Get(t, testkit.Path); !strings.Contains(answer.Body, `"9999-12-31T23:59:59.999Z"`) {
+		t.Errorf("%d %s", answer.Status, answer.Body)
 	}
 }
 

@@ -3,6 +3,7 @@ package payments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,12 @@ import (
 // maxReconnectDelay keeps a provider that is back from staying unavailable for
 // long; grpc-go's default is two minutes.
 const maxReconnectDelay = time.Second
+
+// The years 1 to 9999: what an answer can say of a time, in milliseconds.
+const (
+	earliestUnixMs = -62_135_596_800_000
+	latestUnixMs   = 253_402_300_799_999
+)
 
 // Client calls the provider over a fixed list of channels in turn.
 type Client struct {
@@ -81,7 +88,10 @@ func (c *Client) GetPayment(ctx context.Context, invoiceID uuid.UUID, meta CallM
 	if err != nil {
 		return billing.Payment{}, failure("get_payment", err)
 	}
-	return payment(answer), nil
+	if answer.GetInvoiceId() != invoiceID.String() {
+		return billing.Payment{}, unusable("get_payment: the answer is for another invoice")
+	}
+	return payment("get_payment", answer)
 }
 
 // CreatePayment charges an attempt, once. The provider's promise: a key that it
@@ -99,10 +109,13 @@ func (c *Client) CreatePayment(ctx context.Context, attempt billing.Attempt, met
 	if err != nil {
 		return billing.Payment{}, failure("create_payment", err)
 	}
-	return payment(answer), nil
+	return payment("create_payment", answer)
 }
 
-func payment(answer *paymentv1.Payment) billing.Payment {
+func payment(operation string, answer *paymentv1.Payment) (billing.Payment, error) {
+	if at := answer.GetUpdatedAtUnixMs(); at < earliestUnixMs || at > latestUnixMs {
+		return billing.Payment{}, unusable(operation + ": updated_at_unix_ms is out of range")
+	}
 	return billing.Payment{
 		ID:             answer.GetPaymentId(),
 		InvoiceID:      answer.GetInvoiceId(),
@@ -111,7 +124,12 @@ func payment(answer *paymentv1.Payment) billing.Payment {
 		Currency:       answer.GetCurrency(),
 		UpdatedAt:      time.UnixMilli(answer.GetUpdatedAtUnixMs()),
 		IdempotencyKey: answer.GetIdempotencyKey(),
-	}
+	}, nil
+}
+
+// unusable is the error of an answer that cannot be one.
+func unusable(cause string) error {
+	return &billing.Error{Kind: billing.PaymentFailed, Cause: errors.New(cause)}
 }
 
 // State says how the channels are, without a call: ok, unavailable or unknown.

@@ -25,6 +25,7 @@ type Provider struct {
 	asked    []*paymentv1.CreatePaymentRequest
 	status   paymentv1.PaymentStatus
 	excess   int64
+	alter    func(*paymentv1.Payment)
 }
 
 // StartProvider serves until the test ends.
@@ -64,6 +65,13 @@ func (p *Provider) Overcharge(excess int64) {
 	p.excess = excess
 }
 
+// Alter changes each payment that is looked up.
+func (p *Provider) Alter(change func(*paymentv1.Payment)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alter = change
+}
+
 // Asked is each charge that was asked for so far.
 func (p *Provider) Asked() []*paymentv1.CreatePaymentRequest {
 	p.mu.Lock()
@@ -93,14 +101,20 @@ func (p *Provider) GetPayment(ctx context.Context, request *paymentv1.GetPayment
 	if err := p.receive(ctx); err != nil {
 		return nil, err
 	}
-	return &paymentv1.Payment{
+	answer := &paymentv1.Payment{
 		PaymentId:       "pay_" + request.GetInvoiceId()[:8],
 		InvoiceId:       request.GetInvoiceId(),
 		Status:          paymentv1.PaymentStatus_PAYMENT_STATUS_SUCCEEDED,
 		AmountCents:     4916,
 		Currency:        "USD",
 		UpdatedAtUnixMs: 1767323045678,
-	}, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.alter != nil {
+		p.alter(answer)
+	}
+	return answer, nil
 }
 
 // CreatePayment answers the same for the same key.

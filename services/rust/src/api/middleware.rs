@@ -32,6 +32,7 @@ pub async fn request_id(State(app): State<Arc<App>>, mut request: Request, next:
             .cloned()
             .unwrap_or_else(new_request_id),
         traceparent: traceparent(request.headers()),
+        deadline: None,
     };
     let request_id = meta.request_id.clone();
     request.extensions_mut().insert(meta);
@@ -140,11 +141,23 @@ pub async fn recover(
 }
 
 /// Limits the time that a request takes. Not of `pay`, which has a limit of its own and goes on.
-pub async fn timeout(request: Request, next: Next) -> Response {
-    let limited = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request));
-    limited
-        .await
-        .unwrap_or_else(|_| Problem::TIMEOUT.into_response())
+pub async fn timeout(mut request: Request, next: Next) -> Response {
+    let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
+    if let Some(meta) = request.extensions_mut().get_mut::<CallMeta>() {
+        meta.deadline = Some(deadline);
+    }
+    let limited = tokio::time::timeout_at(deadline, next.run(request));
+    let Ok(response) = limited.await else {
+        return Problem::TIMEOUT.into_response();
+    };
+    match response.extensions().get::<Problem>() {
+        // The provider knows the deadline too, and may be the first to say so.
+        Some(problem) if tokio::time::Instant::now() >= deadline => {
+            let cause = problem.cause().unwrap_or(problem.detail());
+            Problem::TIMEOUT.because(cause).into_response()
+        }
+        _ => response,
+    }
 }
 
 /// The trace context, where it is valid: `00-<trace id>-<parent id>-<flags>`.
@@ -208,6 +221,7 @@ mod tests {
         let meta = CallMeta {
             request_id: HeaderValue::from_static("r-1"),
             traceparent: None,
+            deadline: None,
         };
         let router = Router::new()
             .route("/panic", get(panicking))

@@ -282,6 +282,11 @@ impl Problem {
         self.name == Self::METHOD_NOT_ALLOWED.name || self.detail == Self::UNKNOWN_ROUTE.detail
     }
 
+    /// What the client is told.
+    pub fn detail(&self) -> &'static str {
+        self.detail
+    }
+
     /// The cause, for the log.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()

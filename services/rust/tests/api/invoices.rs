@@ -1,3 +1,4 @@
+use billing::payments::proto;
 use hmac::Hmac;
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha512};
@@ -347,6 +348,31 @@ async fn provider_errors_are_mapped() {
         );
         assert_eq!(answer.header("retry-after"), retry_after, "{code:?}");
     }
+}
+
+#[tokio::test]
+async fn unusable_answers_of_the_provider_are_502() {
+    let stage = Stage::new(&[]).await;
+    let changes: [fn(&mut proto::Payment); 5] = [
+        |payment| payment.invoice_id = OTHER_INVOICE.to_owned(),
+        |payment| payment.invoice_id.clear(),
+        |payment| payment.updated_at_unix_ms = 253_402_300_800_000,
+        |payment| payment.updated_at_unix_ms = -62_135_596_800_001,
+        |payment| payment.updated_at_unix_ms = i64::MAX,
+    ];
+    for change in changes {
+        stage.provider.alter(change);
+        stage.service.get(PATH).await.expect(502, "payment_failed");
+    }
+    stage
+        .provider
+        .alter(|payment| payment.updated_at_unix_ms = 253_402_300_799_999);
+    let answer = stage.service.get(PATH).await;
+    assert!(
+        answer.body.contains(r#""9999-12-31T23:59:59.999Z""#),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]

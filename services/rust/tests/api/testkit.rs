@@ -164,6 +164,7 @@ struct Desk {
     asked: Mutex<Vec<proto::CreatePaymentRequest>>,
     declining: AtomicBool,
     excess_cents: AtomicI64,
+    alter: Mutex<Option<fn(&mut proto::Payment)>>,
     holding: watch::Sender<bool>,
     held: Held,
 }
@@ -212,6 +213,11 @@ impl Provider {
     /// Makes the amount of each answered charge wrong by this.
     pub fn overcharge(&self, excess_cents: i64) {
         self.desk.excess_cents.store(excess_cents, Ordering::SeqCst);
+    }
+
+    /// Changes each payment that is looked up.
+    pub fn alter(&self, change: fn(&mut proto::Payment)) {
+        *self.desk.alter.lock().unwrap() = Some(change);
     }
 
     /// Keeps calls unanswered until `release`.
@@ -273,7 +279,7 @@ impl Payments for Desk {
         request: Request<proto::GetPaymentRequest>,
     ) -> Result<Response<proto::Payment>, Status> {
         let invoice_id = self.receive(request).await?.invoice_id;
-        Ok(Response::new(proto::Payment {
+        let mut payment = proto::Payment {
             payment_id: format!("pay_{}", &invoice_id[..8]),
             invoice_id,
             status: proto::PaymentStatus::Succeeded.into(),
@@ -281,7 +287,11 @@ impl Payments for Desk {
             currency: "USD".to_owned(),
             updated_at_unix_ms: UPDATED_AT_UNIX_MS,
             idempotency_key: String::new(),
-        }))
+        };
+        if let Some(change) = *self.alter.lock().unwrap() {
+            change(&mut payment);
+        }
+        Ok(Response::new(payment))
     }
 
     /// Answers the same for the same key.
