@@ -79,6 +79,7 @@ def compare(experiment: Experiment, options: Options, progress: Progress) -> Out
         experiment=experiment,
         started_at=now,
         titles={name: manifest.title for name, manifest in manifests.items()},
+        urls={name: one.url for name, one in manifests.items() if one.url is not None},
     )
     error: BakeoffError | None = None
     try:

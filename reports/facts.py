@@ -255,7 +255,14 @@ def notes(document: RunDocument) -> list[str]:
     if not document.finished:
         rounds = sum(len(block.rounds) for block in document.blocks)
         found.append(f"This run did not come to its end: it has {counted(rounds, 'round')}.")
-    found += _core_notes(document)
+    urls = {
+        label: service.build["url"]
+        for label, service in document.services.items()
+        if "url" in service.build
+    }
+    found += [f"{label} runs elsewhere: {url}." for label, url in urls.items()]
+    if not urls or len(urls) < len(document.services):
+        found += _core_notes(document)
     if any(finding.rule in (UNEQUAL_WORK, UNEQUAL_BODIES) for finding in document.validity):
         found.append(_unequal_note(document))
     return found

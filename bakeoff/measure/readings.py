@@ -35,9 +35,9 @@ def absent(reason: str, samples: int | None = None) -> Figure:
     return Figure(value=None, reason=reason, samples=samples)
 
 
-def _unread(what: str, found: Measured) -> Figure:
-    """No figure of what lies beside the answers."""
-    if found.elsewhere:
+def _unread(what: str, found: Measured, ours: bool = False) -> Figure:
+    """No figure of what lies beside the answers; `ours` is a part that stands here in any case."""
+    if found.elsewhere and not ours:
         return absent(f"the service runs elsewhere (`url` in its service.toml): no {what}")
     return absent(f"{what} cannot be read here")
 
@@ -129,7 +129,7 @@ def _cpu(*parts: str) -> Callable[[Metric, Measured], Figure]:
             return _no_answer(phase)
         missing = [name for name in parts if name not in phase.parts]
         if missing:
-            return _unread(f"CPU of {' and '.join(missing)}", found)
+            return _unread(f"CPU of {' and '.join(missing)}", found, missing == ["generator"])
         cpu_us = sum(phase.parts[name].cpu_us for name in parts)
         short = any(phase.parts[name].wall_s < MINIMUM_CPU_WINDOW_S for name in parts)
         return Figure(

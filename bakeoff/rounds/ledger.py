@@ -25,6 +25,8 @@ class RunLedger:
     experiment: Experiment
     started_at: datetime
     titles: dict[str, str]
+    # Of the services that run elsewhere, by name.
+    urls: dict[str, str] = field(default_factory=dict)
     builds: dict[str, BuildRecord] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     cores: int = 0
@@ -82,7 +84,10 @@ class RunLedger:
         return run_document(self.rounds, self.blocks, facts)
 
     def _build(self, label: str) -> dict[str, Any]:
-        record = self.builds.get(self.experiment.service_of(label))
+        service = self.experiment.service_of(label)
+        if service in self.urls:
+            return {"url": self.urls[service]}
+        record = self.builds.get(service)
         found: dict[str, Any] = {} if record is None else msgspec.to_builtins(record)
         return found
 

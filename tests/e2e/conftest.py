@@ -1,5 +1,6 @@
 """A checkout of its own for the end-to-end tests, with services that fail in chosen ways."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -179,6 +182,36 @@ def wait_until(done: Callable[[], bool], deadline_s: float, what: str) -> None:
     while not done():
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
         time.sleep(0.05)
+
+
+@contextmanager
+def kept_up(
+    argv: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, deadline_s: float
+) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, Any]]]:
+    """A `bakeoff up --json` that is ready, and its line; `log` gets what it says beside. It is
+    interrupted at the end, as by Ctrl-C, if it still runs."""
+    output = log.with_suffix(".json")
+    with output.open("wb") as out, log.open("wb") as errors:
+        process = subprocess.Popen(
+            argv, cwd=folder, env=environment or None, stdout=out, stderr=errors, process_group=0
+        )
+    try:
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return output.read_bytes().endswith(b"\n")
+
+        wait_until(is_ready, deadline_s, "the rig is up")
+        yield process, json.loads(output.read_bytes())
+        assert output.read_bytes().count(b"\n") == 1, "more than one line"
+    finally:
+        if process.poll() is None:
+            interrupt(process)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def interrupt(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGINT) -> None:

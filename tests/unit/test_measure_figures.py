@@ -116,6 +116,8 @@ def test_a_service_that_is_not_ours_has_no_cpu_and_no_memory() -> None:
             assert figures[name].value is None
             assert reason in str(figures[name].reason)
         assert figures["generator_cpu_us_per_request"].value == pytest.approx(40)
+        blind = figures_of(dataclasses.replace(found, phase=phase(parts={}), elsewhere=elsewhere))
+        assert "cannot be read here" in str(blind["generator_cpu_us_per_request"].reason)
         # What it answers is measured as ever, and says how it was.
         assert figures["p50_ms"].value is not None
         assert (ELSEWHERE in figures["p50_ms"].marks) == elsewhere

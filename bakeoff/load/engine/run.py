@@ -2,15 +2,15 @@
 
 import asyncio
 import gc
-import math
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
 from bakeoff.load.engine.lane import Lane, TaskFunction
+from bakeoff.load.engine.mix import Mix
 from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
 from bakeoff.load.engine.target import parse_target
@@ -23,8 +23,6 @@ _OPENING = 64
 _OPEN_DEADLINE_S = 10.0
 # Objects that only a collection frees before there is one.
 _GARBAGE = 20_000
-# The golden ratio's fraction: its multiples fill [0, 1) evenly.
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Run:
@@ -43,12 +41,11 @@ class Run:
         self._books = Books()
         self._timeout_ns = int(order.timeout_s * NS)
         target = parse_target(order.host)
-        self._shares = _shares(order.entries)
+        self._mix = Mix([entry.weight for entry in order.entries])
         # Lanes are handed to the pacer when there is one.
         self._pacer: Pacer | None = None
         self._lanes = [Lane(target, self._books, self) for _ in range(order.connections)]
         self._give_tasks(classes)
-        self._seed = 0
         self._start_ns = 0
         self._end_ns = NEVER_NS
         self._limit_ns = NEVER_NS
@@ -80,7 +77,7 @@ class Run:
     def go(self, order: wire.Go) -> None:
         """Starts at the instant of the order."""
         part = Part(order.index, order.count)
-        self._seed = order.seed
+        self._mix.start(order.seed)
         self._start_ns = order.start_ns
         if order.duration_s:
             self._end_ns = order.start_ns + int(order.duration_s * NS)
@@ -128,10 +125,6 @@ class Run:
     def _stop_pacer(self) -> None:
         assert self._pacer is not None
         self._pacer.stop()
-
-    def _choose(self, number: int) -> int:
-        point = (number * _GOLDEN + self._seed * _GOLDEN * _GOLDEN) % 1.0
-        return next(index for index, share in enumerate(self._shares) if point < share)
 
     def _sweep(self) -> None:
         """Gives up what is overdue, and sees whether the run is over."""
@@ -203,7 +196,7 @@ class Run:
                 user = users[entry.user_class]
                 user.client = lane.client
                 lane.tasks.append((user, function))
-            lane.choose = self._choose if len(functions) > 1 else None
+            lane.choose = self._mix.choose if len(functions) > 1 else None
 
     def _pause_of(self) -> Callable[[Lane], float] | None:
         """The wait_time of a user between its tasks, as in Locust; without one: None."""
@@ -219,14 +212,3 @@ def _task_of(classes: Mapping[str, type[OpenModelUser]], entry: wire.TaskEntry) 
     if not asyncio.iscoroutinefunction(function):
         raise ValueError(f"the task {entry.user_class}.{entry.task} must be `async def`")
     return function
-
-
-def _shares(entries: Sequence[wire.TaskEntry]) -> list[float]:
-    """Cumulative shares of the arrivals, up to 1."""
-    total = sum(entry.weight for entry in entries)
-    shares, reached = [], 0.0
-    for entry in entries:
-        reached += entry.weight / total
-        shares.append(reached)
-    shares[-1] = 1.0
-    return shares
