@@ -41,9 +41,11 @@ test: setup
 contract: setup
 	$(BIN)/pytest -q -n 3 tests/contract $(ARGS)
 
+# Whole counts, one test after the other, and a summary to keep in results/.
+SOAKED := $(TRUTH) tests/contract tests/model tests/money tests/running
 soak: setup
-	BAKEOFF_SCALE=1 $(BIN)/pytest -v $(TRUTH)
-	BAKEOFF_SCALE=1 $(BIN)/pytest -v tests/contract tests/model
+	BAKEOFF_SCALE=1 $(BIN)/pytest -v -p tests.soak --timeout 14400 \
+		--summary results/soak-$$(date -u +%Y-%m-%dT%H-%M-%S).md $(SOAKED) $(ARGS)
 
 proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \

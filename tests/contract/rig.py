@@ -22,8 +22,8 @@ from bakeoff.rig.tokens import Credentials
 from tests.contract.api import Rig, Target
 
 # Counts are those of a full run; an ordinary one does a twentieth, and five at least.
-# Printed by the tests that draw; BAKEOFF_TEST_SEED draws the same again.
-TEST_SEED = int(os.environ.get("BAKEOFF_TEST_SEED") or secrets.randbelow(1 << 31))
+# Printed by the tests that draw; BAKEOFF_SEED draws the same again.
+TEST_SEED = int(os.environ.get("BAKEOFF_SEED") or secrets.randbelow(1 << 31))
 SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
 TEMPLATE = "billing_template"
 # Above what any test makes the provider take, so that a busy machine times nothing out.

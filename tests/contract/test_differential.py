@@ -165,7 +165,7 @@ class Script:
 
 @pytest.mark.timeout(3600)
 def test_both_answer_alike(pair: tuple[Target, Target]) -> None:
-    print(f"BAKEOFF_TEST_SEED={TEST_SEED}")
+    print(f"BAKEOFF_SEED={TEST_SEED}")
     script = Script(random.Random(TEST_SEED))
     sides = [Side(target.new_account()) for target in pair]
     for number in range(scaled(20_000)):

@@ -95,7 +95,7 @@ def _walk_among_changes(api: Api, resource: str, rows: Rows, draw: random.Random
 
 @pytest.mark.parametrize("resource", ["subscriptions", "invoices"])
 def test_a_walk_among_changes_sees_every_row_once(api: Api, resource: str) -> None:
-    print(f"BAKEOFF_TEST_SEED={TEST_SEED}")
+    print(f"BAKEOFF_SEED={TEST_SEED}")
     draw = random.Random(TEST_SEED)
     with psycopg.connect(api.target.behind().database_url, autocommit=True) as connection:
         for _ in range(scaled(500)):

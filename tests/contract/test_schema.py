@@ -38,5 +38,5 @@ def test_the_service_keeps_its_schema(target: Target, tmp_path: Path) -> None:
         timeout=DEADLINE_S,
         check=False,
     )
-    print(f"BAKEOFF_TEST_SEED={TEST_SEED}")
+    print(f"BAKEOFF_SEED={TEST_SEED}")
     assert done.returncode == 0, done.stdout
