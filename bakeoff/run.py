@@ -19,8 +19,8 @@ from bakeoff.hosts.host import Host
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.books import SAMPLES_LOST, WORKER_LOST
 from bakeoff.measure.checks import Check, evaluate_all
-from bakeoff.measure.rate import reference_rate
-from bakeoff.measure.records import PhaseRecord, RunDocument
+from bakeoff.measure.rate import arrivals_rps, reference_rate
+from bakeoff.measure.records import RunDocument
 from bakeoff.measure.summary import stands
 from bakeoff.measure.validity import STEAL, part_died
 from bakeoff.progress import Progress
@@ -223,7 +223,7 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
         )
         outcome = runner.run(plan)
         answers[label] = outcome.answers
-        throughputs += [_arrivals_rps(phase) for phase in outcome.record.phases]
+        throughputs += [arrivals_rps(phase) for phase in outcome.record.phases]
     compare_answers(answers)
     if len(throughputs) < len(experiment.labels) or min(throughputs) <= 0:
         raise InvalidRunError(
@@ -231,12 +231,6 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
             f"see the logs in {runner.folder}, or give one with --rate"
         )
     return reference_rate(throughputs)
-
-
-def _arrivals_rps(phase: PhaseRecord) -> float:
-    """The rate of arrivals, some of which may send several requests."""
-    counts = phase.counts
-    return phase.achieved_rps * counts.arrivals / counts.scheduled if counts.scheduled else 0.0
 
 
 def _run_block(

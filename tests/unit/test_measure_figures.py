@@ -17,7 +17,7 @@ from bakeoff.measure.marks import (
     SHORT_WINDOW,
 )
 from bakeoff.measure.metrics import METRICS, format_number, format_value
-from bakeoff.measure.rate import reference_rate
+from bakeoff.measure.rate import arrivals_rps, reference_rate
 from bakeoff.measure.records import Figure
 from tests.unit.healthy import REQUESTS, histogram, latency_us, measured, part, phase
 
@@ -212,3 +212,11 @@ def test_figures_have_three_digits_and_a_unit(name: str, value: float, text: str
 
 def test_zero_is_zero() -> None:
     assert format_number(0.0) == "0"
+
+
+def test_a_pilots_rate_is_that_of_arrivals() -> None:
+    """Of 15,000 requests 5,000 followed another: 1,000 requests a second were 667 arrivals."""
+    counts = replace(phase().counts, followed=5000)
+    assert arrivals_rps(phase(counts=counts)) == pytest.approx(1000 * 2 / 3)
+    assert arrivals_rps(phase()) == 1000
+    assert arrivals_rps(phase(counts=replace(counts, scheduled=0, followed=0))) == 0
