@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bakeoff.measure.marks import NO_VERDICT, UNEQUAL_WORK
 from bakeoff.measure.post import POST_CPUS, POST_SAYS, POST_SERVICES
 from bakeoff.measure.records import RoundRecord, RunDocument
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, estimate
@@ -74,6 +75,9 @@ def memory_against_throughput(document: RunDocument) -> str:
             return (
                 f"no answer: {facts.title(name).lower()} is voided ({', '.join(ratio.voided_by)})"
             )
+        unjudged = [mark for mark in ratio.marks if mark in NO_VERDICT | {UNEQUAL_WORK}]
+        if unjudged:
+            return f"no answer: {facts.title(name).lower()} is {', '.join(unjudged)}"
     # Less memory and more throughput are both gains, so the memory's log changes its sign.
     logs = [
         -memory - throughput
