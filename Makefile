@@ -34,8 +34,10 @@ doctor: setup
 TRUTH := tests/integration/test_truth.py
 # The suite of the whole contract, which is ahead of the services: see services/contract/README.md.
 CONTRACT := tests/contract
+# In the order of collection: the end-to-end tests, which take longest, come first.
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 test: setup
-	$(BIN)/pytest -q -n 3 --ignore=$(TRUTH) --ignore=$(CONTRACT) $(ARGS)
+	$(BIN)/pytest -q $(PARALLEL) --ignore=$(TRUTH) --ignore=$(CONTRACT) $(ARGS)
 	$(BIN)/pytest -q $(TRUTH)
 
 contract: setup
