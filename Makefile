@@ -32,14 +32,16 @@ doctor: setup
 
 # The truth tests run by themselves: they hold the generator against a server, a core each.
 TRUTH := tests/integration/test_truth.py
+# In the order of collection: the end-to-end tests, which take longest, come first.
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 # Counts are a twentieth of a full run's; BAKEOFF_SCALE=1 has them all, as `make soak` does.
 test: setup
-	$(BIN)/pytest -q -n 3 --ignore=$(TRUTH) $(ARGS)
+	$(BIN)/pytest -q $(PARALLEL) --ignore=$(TRUTH) $(ARGS)
 	$(BIN)/pytest -q $(TRUTH)
 
 # The contract's suite alone, against both services; `bakeoff contract URL` is for one elsewhere.
 contract: setup
-	$(BIN)/pytest -q -n 3 tests/contract $(ARGS)
+	$(BIN)/pytest -q $(PARALLEL) tests/contract $(ARGS)
 
 # Whole counts, one test after the other, and a summary to keep in results/.
 SOAKED := $(TRUTH) tests/contract tests/model tests/money tests/running

@@ -37,12 +37,14 @@ _NAME = re.compile(r"\A[a-z0-9][a-z0-9_-]{0,62}\Z")
 class ResultsFolder:
     """One run on disk. Every method raises ResultsError, which names the file and the way out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, latest_in: Path | None = None) -> None:
         self.path = path
+        self._latest_in = latest_in
 
     @classmethod
     def create(cls, root: Path, workload: str, now: datetime) -> Self:
-        """Makes `root/<time>-<workload>` and turns `root/latest` to it.
+        """Makes `root/<time>-<workload>`; `root/latest` turns to it when it has a run.json, so
+        that a run which never began takes nothing away.
 
         Two runs that start in one second get two folders.
         """
@@ -53,8 +55,7 @@ class ResultsFolder:
             path = _make_new_folder(root, stem)
             (path / "rounds").mkdir()
             _sync(path)
-            _point_latest(root, path.name)
-        return cls(path)
+        return cls(path, latest_in=root)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -129,6 +130,10 @@ class ResultsFolder:
     def write_run(self, document: RunDocument) -> None:
         """Replaces run.json in one step."""
         self.write_file("run.json", _pretty(document))
+        if self._latest_in is not None:
+            with _writing(self._latest_in):
+                _point_latest(self._latest_in, self.path.name)
+            self._latest_in = None
 
     def read_run(self) -> RunDocument:
         """run.json; a schema that this version does not know is named."""

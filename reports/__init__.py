@@ -5,10 +5,8 @@ from rich.text import Text
 from bakeoff.store import ResultsFolder
 from reports import terminal
 from reports.data import load
-from reports.html import html
 from reports.junit import junit
 from reports.markdown import markdown
-from reports.plots import all_plots
 
 __all__ = ["build", "terminal_summary"]
 
@@ -18,6 +16,10 @@ def build(results: ResultsFolder) -> None:
 
     Raises ResultsError where the folder is damaged or cannot be written.
     """
+    # Matplotlib takes as long to import as all else together, and other commands draw nothing.
+    from reports.html import html
+    from reports.plots import all_plots
+
     data = load(results)
     plots = all_plots(data)
     for plot in plots:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -55,10 +57,15 @@ def draw(
 ) -> Plot:
     """Draws one figure; `fill` puts the axes in it."""
     with _style():
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained", facecolor="white")
+        figure = Figure(
+            figsize=(WIDTH_IN, height_in), dpi=_PNG_DPI, layout="constrained", facecolor="white"
+        )
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         fill(figure)
-        return Plot(name, title, caption, _saved(figure, "svg"), _saved(figure, "png"))
+        png = _png(figure)
+        # Laid out once: each drawing would do it again.
+        figure.set_layout_engine("none")
+        return Plot(name, title, caption, _svg(figure), png)
 
 
 def name_of(text: str, limit: int = 24) -> str:
@@ -102,10 +109,16 @@ def _short(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _saved(figure: Figure, kind: str) -> bytes:
+# By the canvas itself, since Figure.savefig draws twice.
+def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(file, format=kind, dpi=_PNG_DPI, metadata=metadata)
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _svg(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     return file.getvalue()
 
 

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bakeoff.measure.marks import NO_VERDICT, UNEQUAL_WORK
 from bakeoff.measure.post import POST_CPUS, POST_SAYS, POST_SERVICES
-from bakeoff.measure.records import RoundRecord, RunDocument
+from bakeoff.measure.records import RatioDocument, RoundRecord, RunDocument
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, estimate
 from bakeoff.measure.words import format_ratio
 from reports import facts
@@ -74,6 +75,8 @@ def memory_against_throughput(document: RunDocument) -> str:
             return (
                 f"no answer: {facts.title(name).lower()} is voided ({', '.join(ratio.voided_by)})"
             )
+        if unjudged := _unjudged(ratio):
+            return f"no answer: {facts.title(name).lower()} is {unjudged}"
     # Less memory and more throughput are both gains, so the memory's log changes its sign.
     logs = [
         -memory - throughput
@@ -156,9 +159,12 @@ def _sizes(document: RunDocument) -> str:
 
 
 def _break_even(document: RunDocument) -> str:
-    ratio = document.ratios.get("system_cpu_us_per_request")
+    name = "system_cpu_us_per_request"
+    ratio = document.ratios.get(name)
     if ratio is None or ratio.value is None or ratio.voided_by:
         return "not measured: the CPU a request of the whole system has no ratio"
+    if unjudged := _unjudged(ratio):
+        return f"no answer: {facts.title(name).lower()} is {unjudged}"
     saved = 1 - ratio.value
     if ratio.low is None or ratio.high is None or not saved > 0 or ratio.high >= 1:
         return (
@@ -171,6 +177,11 @@ def _break_even(document: RunDocument) -> str:
         f"with a bill of B a month that grows with the CPU, a rewrite that costs C is paid back "
         f"after C / ({saved:.2f} x B) months"
     )
+
+
+def _unjudged(ratio: RatioDocument) -> str:
+    """The marks for which a ratio carries no verdict; empty where it may."""
+    return ", ".join(mark for mark in ratio.marks if mark in NO_VERDICT | {UNEQUAL_WORK})
 
 
 def _equal_work(records: Sequence[RoundRecord]) -> str:

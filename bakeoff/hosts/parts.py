@@ -184,12 +184,14 @@ class Part:
             return None
         shared = max(one.shared for one in used)
         private = sum(one.resident - one.shared for one in used)
+        rss_bytes = (private + shared) * _PAGE_BYTES
         return {
             "t_s": now_s,
             "part": self.name,
             "processes": len(used),
-            "rss_bytes": (private + shared) * _PAGE_BYTES,
-            "peak_rss_bytes": peak,
+            "rss_bytes": rss_bytes,
+            # The kernel keeps one mark a process, and marks of several do not add up.
+            "peak_rss_bytes": max(peak, rss_bytes),
             "cpu_us": self._cpu_us,
             "run_queue_us": (self._ended[0] + sum(one.run_queue_ns for one in used)) // 1000,
             "threads": sum(one.threads for one in used),

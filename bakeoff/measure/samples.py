@@ -18,7 +18,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     `t_s` is on the round's clock. `cpu_us`, `run_queue_us` and `context_switches` count from
     some start: only their differences mean anything. `peak_rss_bytes` is the kernel's high-water
-    mark since it was last reset. Memory is None where it is not sampled.
+    mark of the root process since it was last reset, or `rss_bytes` where that is more, as with
+    children. Memory is None where it is not sampled.
     """
 
     t_s: float

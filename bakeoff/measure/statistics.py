@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
@@ -73,7 +73,7 @@ def paired_p(logs: Sequence[float]) -> float | None:
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
     t = abs(mean) * math.sqrt(len(logs)) / spread
-    return float(2 * stats.t.sf(t, len(logs) - 1))
+    return float(2 * special.stdtr(len(logs) - 1, -t))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -120,16 +120,19 @@ def one_sided_bound(low: float, high: float, count: int, side: Literal["lower", 
 
 @lru_cache(maxsize=256)
 def _quantile(count: int, probability: float) -> float:
-    return float(stats.t.ppf(probability, count - 1))
+    return float(special.stdtrit(count - 1, probability))
 
 
 @lru_cache(maxsize=256)
 def _noncentrality(count: int) -> float:
+    # It takes as long to import as all else together, and few commands need it.
+    from scipy import optimize
+
     critical, freedom = _quantile(count, (1 + LEVEL) / 2), count - 1
 
     def lacking(shift: float) -> float:
-        found = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
-        return float(found) - POWER
+        missed = special.nctdtr(freedom, shift, critical)
+        return float(1 - missed + special.nctdtr(freedom, shift, -critical)) - POWER
 
     # The power is 50 to 62 % at the critical value and 84 to 88 % at 1.5 of it, from three
     # observations on; far above, scipy's noncentral t loses its digits.

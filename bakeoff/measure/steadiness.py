@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from bakeoff.measure.histograms import decode, percentiles_ms
 from bakeoff.measure.records import Finding, Interval
@@ -69,6 +68,9 @@ def _p99_trend(intervals: Sequence[Interval]) -> float | None:
     p99_ms = [value for value in found if value is not None]
     if len(p99_ms) < MINIMUM_SECONDS:
         return None
+    # It takes longer to import than all else together, and short phases do not need it.
+    from scipy import stats
+
     if not stats.kendalltau(range(len(p99_ms)), p99_ms).pvalue < TREND_P:
         return None
     third = len(p99_ms) // 3

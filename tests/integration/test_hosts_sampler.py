@@ -231,6 +231,7 @@ wait()
             row = watch.read_now("service")
             assert row["processes"] == 4
             assert size < row["rss_bytes"] < 2 * size
+            assert row["peak_rss_bytes"] >= row["rss_bytes"]
 
 
 def test_parts_do_not_overlap(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from bakeoff.measure import histograms
 from bakeoff.measure.phase import merged_latency, merged_lateness
 from tests.integration.loadrig import (
     ROOT,
+    Locust,
     assert_balanced,
     ended,
     exists,
@@ -37,11 +39,37 @@ pytestmark = pytest.mark.slow
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def test_three_runs_in_a_row_have_fresh_books() -> None:
-    with null_server() as host, locust(workers=2) as found:
-        warm_up = found.run(host, rate=200, duration=1, user_count=8)
-        fixed = found.run(host, rate=500, duration=2, user_count=64, seed=9)
-        closed = found.run(host, rate="", duration=1, user_count=16)
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[Locust]:
+    with locust(workers=1) as found:
+        yield found
+
+
+@pytest.fixture
+def one_worker(swarm: Locust) -> Iterator[Locust]:
+    """A master with a worker that the tests share: whatever ran last is stopped."""
+    yield swarm
+    swarm.call("/stop", {})
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the two workers write each sample."""
+    return tmp_path_factory.mktemp("samples")
+
+
+@pytest.fixture(scope="module")
+def two_workers(samples: Path) -> Iterator[Locust]:
+    """A master with two workers that the tests share; they leave no run behind."""
+    with locust(workers=2, environment={"BAKEOFF_SAMPLES_DIR": str(samples)}) as found:
+        yield found
+
+
+def test_three_runs_in_a_row_have_fresh_books(two_workers: Locust) -> None:
+    with null_server() as host:
+        warm_up = two_workers.run(host, rate=200, duration=1, user_count=8)
+        fixed = two_workers.run(host, rate=500, duration=2, user_count=64, seed=9)
+        closed = two_workers.run(host, rate="", duration=1, user_count=16)
     assert len({one.test_id for one in (warm_up, fixed, closed)}) == 3
     assert [one.model for one in (warm_up, fixed, closed)] == ["open", "open", "closed"]
     assert [one.connections for one in (warm_up, fixed, closed)] == [8, 64, 16]
@@ -58,14 +86,12 @@ def test_three_runs_in_a_row_have_fresh_books() -> None:
     assert closed.arrivals is None
 
 
-def test_the_merged_histogram_is_that_of_all_samples(tmp_path: Path) -> None:
-    environment = {"BAKEOFF_SAMPLES_DIR": str(tmp_path)}
-    with (
-        null_server("--mode", "lognormal", "--ms", "3") as host,
-        locust(workers=2, environment=environment) as found,
-    ):
-        measurement = found.run(host, rate=300, duration=2, user_count=16)
-    files = list(tmp_path.glob("samples-*.bin"))
+def test_the_merged_histogram_is_that_of_all_samples(two_workers: Locust, samples: Path) -> None:
+    for left in samples.glob("samples-*.bin"):
+        left.unlink()
+    with null_server("--mode", "lognormal", "--ms", "3") as host:
+        measurement = two_workers.run(host, rate=300, duration=2, user_count=16)
+    files = list(samples.glob("samples-*.bin"))
     assert len(files) == 2
     raw = np.concatenate([np.fromfile(file, np.int64).reshape(-1, wire.COLUMNS) for file in files])
     assert len(raw) == ended(measurement.counts)
@@ -155,13 +181,15 @@ def test_a_setup_that_fails_ends_the_worker_at_its_start(tmp_path: Path) -> None
     assert b"BAKEOFF_TOKENS_FILE" in ran.stderr
 
 
-def test_timeouts_enter_the_histogram_at_the_timeout() -> None:
+def test_timeouts_enter_the_histogram_at_the_timeout(one_worker: Locust) -> None:
     def answer(connection: socket.socket, request: bytes) -> None:
         if b"/silent" not in request:
             connection.sendall(OK)
 
-    with raw_server(answer) as host, locust(workers=1) as found:
-        measurement = found.run(host, rate=20, user_count=4, request_timeout=0.3, path="/silent")
+    with raw_server(answer) as host:
+        measurement = one_worker.run(
+            host, rate=20, user_count=4, request_timeout=0.3, path="/silent"
+        )
     counts = measurement.counts
     assert counts.timed_out == counts.sent > 0
     assert counts.waited > 0
@@ -188,15 +216,17 @@ def test_timeouts_enter_the_histogram_at_the_timeout() -> None:
     ],
     ids=["500", "garbage", "two-answers", "half-an-answer"],
 )
-def test_bad_answers_are_failed_and_in_no_histogram(answer: bytes, error: str) -> None:
+def test_bad_answers_are_failed_and_in_no_histogram(
+    one_worker: Locust, answer: bytes, error: str
+) -> None:
     def misbehave(connection: socket.socket, request: bytes) -> None:
         connection.sendall(answer)
         if b"half" in answer:
             connection.shutdown(socket.SHUT_RDWR)
 
-    with raw_server(misbehave) as host, locust(workers=1) as found:
-        measurement = found.run(host, rate=50)
-        stats = json.loads(found.call("/stats/requests")[1])
+    with raw_server(misbehave) as host:
+        measurement = one_worker.run(host, rate=50)
+        stats = json.loads(one_worker.call("/stats/requests")[1])
     counts = measurement.counts
     assert counts.failed == counts.sent > 0
     assert counts.answered == 0
@@ -207,13 +237,13 @@ def test_bad_answers_are_failed_and_in_no_histogram(answer: bytes, error: str) -
     assert stats["stats"][-1]["num_requests"] == counts.failed
 
 
-def test_resets_are_failed() -> None:
+def test_resets_are_failed(one_worker: Locust) -> None:
     def reset(connection: socket.socket, request: bytes) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
 
-    with raw_server(reset) as host, locust(workers=1) as found:
-        measurement = found.run(host, rate=50)
+    with raw_server(reset) as host:
+        measurement = one_worker.run(host, rate=50)
     assert measurement.counts.failed == measurement.counts.sent > 0
     assert all("reset" in text.lower() for text in measurement.errors), measurement.errors
 
@@ -227,27 +257,29 @@ def test_resets_are_failed() -> None:
     ],
     ids=["close", "http-1.0", "ended-by-close"],
 )
-def test_connections_that_the_server_closes_are_opened_again(head: bytes) -> None:
+def test_connections_that_the_server_closes_are_opened_again(
+    one_worker: Locust, head: bytes
+) -> None:
     def close(connection: socket.socket, request: bytes) -> None:
         connection.sendall(head + b"ok")
         connection.shutdown(socket.SHUT_RDWR)
 
-    with raw_server(close) as host, locust(workers=1) as found:
-        measurement = found.run(host, rate=50)
+    with raw_server(close) as host:
+        measurement = one_worker.run(host, rate=50)
     counts = measurement.counts
     assert counts.answered == counts.sent == counts.scheduled > 0
     assert counts.reconnects > counts.answered - 8
     assert measurement.response_bytes == 2 * counts.answered
 
 
-def test_chunked_answers_are_read_whole() -> None:
+def test_chunked_answers_are_read_whole(one_worker: Locust) -> None:
     def chunked(connection: socket.socket, request: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         time.sleep(0.002)
         connection.sendall(b"2\r\nde\r\n0\r\n\r\n")
 
-    with raw_server(chunked) as host, locust(workers=1) as found:
-        measurement = found.run(host, rate=50)
+    with raw_server(chunked) as host:
+        measurement = one_worker.run(host, rate=50)
     counts = measurement.counts
     assert counts.answered == counts.sent > 0
     assert measurement.response_bytes == 5 * counts.answered
@@ -256,8 +288,9 @@ def test_chunked_answers_are_read_whole() -> None:
     assert answers.body_hash_sum == counts.answered * body_hash(b"abcde") & (2**63 - 1)
 
 
-def test_a_run_without_end_is_stopped_and_complete() -> None:
-    with null_server() as host, locust(workers=2) as found:
+def test_a_run_without_end_is_stopped_and_complete(two_workers: Locust) -> None:
+    found = two_workers
+    with null_server() as host:
         found.start(host, duration=0, rate=300)
         wait_for("answers", lambda: found.summary()["completed"] > 300)
         status, _ = found.call("/stop", {})
@@ -271,36 +304,35 @@ def test_a_run_without_end_is_stopped_and_complete() -> None:
         found.run(host)
 
 
-def test_a_run_under_way_is_not_disturbed_by_another() -> None:
-    with null_server() as host, locust(workers=1) as found:
-        found.start(host, duration=2)
-        found.wait_until("running")
-        refused = found.start(host, rate=1)
+def test_a_run_under_way_is_not_disturbed_by_another(one_worker: Locust) -> None:
+    with null_server() as host:
+        one_worker.start(host, duration=2)
+        one_worker.wait_until("running")
+        refused = one_worker.start(host, rate=1)
         assert refused["success"] is False
         assert "stop it first" in refused["message"]
-        found.wait_until("complete")
-        assert found.measurement().rate_rps == 200
+        one_worker.wait_until("complete")
+        assert one_worker.measurement().rate_rps == 200
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [("rate", "fast"), ("rate", "-1"), ("arrivals", "gamma"), ("duration", "x"), ("seed", "?")],
 )
-def test_bad_fields_are_refused_by_name(field: str, value: str) -> None:
-    with null_server() as host, locust(workers=0) as found:
-        answer = found.start(host, **{field: value})
+def test_bad_fields_are_refused_by_name(one_worker: Locust, field: str, value: str) -> None:
+    with null_server() as host:
+        answer = one_worker.start(host, **{field: value})
     assert answer["success"] is False
     assert field in answer["message"]
 
 
-def test_an_address_that_nobody_serves_is_said() -> None:
+def test_an_address_that_nobody_serves_is_said(one_worker: Locust) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    with locust(workers=1) as found:
-        found.start(f"http://127.0.0.1:{port}")
-        ended_as = found.wait_until("failed", "complete")
-        assert ended_as["state"] == "failed"
-        assert "cannot connect" in ended_as["failure"]
+    one_worker.start(f"http://127.0.0.1:{port}")
+    ended_as = one_worker.wait_until("failed", "complete")
+    assert ended_as["state"] == "failed"
+    assert "cannot connect" in ended_as["failure"]
 
 
 def test_a_killed_worker_is_visible_and_its_engine_goes_too() -> None:

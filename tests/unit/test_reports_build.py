@@ -12,10 +12,11 @@ import pytest
 import reports
 from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
+from bakeoff.measure.marks import RIG_LIMITED, UNEQUAL_WORK
 from bakeoff.measure.records import BlockDocument, Declared
 from bakeoff.measure.samples import Sample
 from bakeoff.store import ResultsFolder
-from reports.claims import block_logs, memory_against_throughput
+from reports.claims import block_logs, claims, memory_against_throughput
 from reports.data import distribution, load
 from reports.markdown import markdown
 from reports.plots import all_plots, percentile_line, percentile_ms
@@ -231,3 +232,17 @@ def test_claim_2_compares_the_two_ratios_block_by_block(run: FakeRun) -> None:
     assert "not measured" in memory_against_throughput(
         fake_faults.second_without_figures().document
     )
+
+
+@pytest.mark.parametrize("mark", [UNEQUAL_WORK, RIG_LIMITED])
+def test_no_claim_is_answered_where_a_ratio_carries_no_verdict(run: FakeRun, mark: str) -> None:
+    marked = {
+        name: msgspec.structs.replace(ratio, marks=[*ratio.marks, mark])
+        for name, ratio in run.document.ratios.items()
+    }
+    document = msgspec.structs.replace(run.document, ratios=marked)
+    unmarked = {claim.number: claim.answer for claim in claims(run.document, [])}
+    answers = {claim.number: claim.answer for claim in claims(document, [])}
+    for number in (2, 6):
+        assert mark in answers[number]
+        assert mark not in unmarked[number]

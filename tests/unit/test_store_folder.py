@@ -39,12 +39,18 @@ def folder(tmp_path: Path) -> ResultsFolder:
     return ResultsFolder.create(tmp_path / "results", "payment_status", NOW)
 
 
-def test_the_folder_is_named_by_time_and_workload_and_latest_points_to_it(tmp_path: Path) -> None:
+def test_the_folder_is_named_by_time_and_workload_and_latest_points_to_it(
+    tmp_path: Path, run: FakeRun
+) -> None:
     root = tmp_path / "results"
     first = ResultsFolder.create(root, "payment_status", NOW)
     second = ResultsFolder.create(root, "payment_status", NOW)
     assert first.path.name == "2026-01-02T03-04-05-payment_status"
     assert second.path.name == "2026-01-02T03-04-05-payment_status-2"
+    first.write_run(run.document)
+    # The second has measured nothing yet.
+    assert (root / "latest").readlink() == Path(first.path.name)
+    second.write_run(run.document)
     assert (root / "latest").readlink() == Path(second.path.name)
     assert ResultsFolder.open(root / "latest").path == second.path.resolve()
 
