@@ -165,6 +165,8 @@ impl<F: Fn(&str) -> Result<String, VarError>> Reader<F> {
         );
         self.optional(name, &rule, |text| match text {
             None => Some(default),
+            // Digits alone: `parse` takes a sign.
+            Some(text) if text.starts_with('+') => None,
             Some(text) => text.parse().ok().filter(|number| range.contains(number)),
         })
     }

@@ -117,11 +117,12 @@ func (r *reader) number(name string, otherwise, low, high int) int {
 	if !found {
 		return otherwise
 	}
-	number, err := strconv.Atoi(value)
-	if err != nil || number < low || number > high {
+	// Digits alone: no sign.
+	number, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || int(number) < low || int(number) > high {
 		r.reject(name, fmt.Sprintf("must be a whole number from %d to %d", low, high))
 	}
-	return number
+	return int(number)
 }
 
 func (r *reader) level(name string, otherwise zapcore.Level) zapcore.Level {
@@ -160,5 +161,9 @@ func areTargets(value string) bool {
 func isNoTarget(value string) bool {
 	host, port, err := net.SplitHostPort(value)
 	number, notNumber := strconv.ParseUint(port, 10, 16)
-	return err != nil || host == "" || strings.ContainsAny(host, "/?#@ ") || notNumber != nil || number == 0
+	return err != nil || host == "" || strings.ContainsFunc(host, isNoneOfAHost) || notNumber != nil || number == 0
+}
+
+func isNoneOfAHost(c rune) bool {
+	return c <= ' ' || c > '~' || strings.ContainsRune("/?#@%\"<>\\^`{|}", c)
 }

@@ -104,12 +104,12 @@ func TestSettingsProblemsAreNamedTogether(t *testing.T) {
 func TestBadSettingsAreRefused(t *testing.T) {
 	for name, values := range map[string][]string{
 		"DATABASE_URL":             {"", "billing", "postgres://127.0.0.1:port/billing", "http://127.0.0.1/"},
-		"PAYMENT_TARGETS":          {"", ",", "host", "host:", ":1", "host:0", "host:65536", "host:1,", "a@b:1", "host/a:1", strings.Repeat("host:1,", 64) + "host:1"},
+		"PAYMENT_TARGETS":          {"", ",", "host", "host:", ":1", "host:0", "host:65536", "host:1,", "a@b:1", "host/a:1", "ho%zzst:1", "ho st:1", "host\u00e4:1", strings.Repeat("host:1,", 64) + "host:1"},
 		"AUTH_JWT_SECRET":          {"", strings.Repeat("s", 31)},
 		"AUTH_JWT_ISSUER":          {""},
 		"AUTH_JWT_AUDIENCE":        {""},
 		"LISTEN_ADDR":              {"", "8080", "127.0.0.1", "localhost:8080", "127.0.0.1:65536"},
-		"DATABASE_MAX_CONNECTIONS": {"", "0", "1001", "1.0", "1e2", "0x10"},
+		"DATABASE_MAX_CONNECTIONS": {"", "0", "1001", "1.0", "1e2", "0x10", "+1", "-0"},
 		"PAYMENT_TIMEOUT_MS":       {"", "0", "60001"},
 		"LOG_LEVEL":                {"", "trace", "Info"},
 		"WORKER_THREADS":           {"", "0", "1025"},

@@ -25,7 +25,7 @@ async fn settings_problems_are_named_together() {
         ("DATABASE_MAX_CONNECTIONS", "0"),
         ("PAYMENT_TIMEOUT_MS", "60001"),
         ("LOG_LEVEL", "canary"),
-        ("WORKER_THREADS", "1.5"),
+        ("WORKER_THREADS", "+1"),
         ("SWEEP_INTERVAL_MS", "99"),
         ("SHUTDOWN_DRAIN_SECONDS", ""),
         ("SHUTDOWN_GRACE_SECONDS", "18446744073709551616"),
