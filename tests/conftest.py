@@ -1,11 +1,21 @@
 """What holds for all tests: the flag for golden files, and which tests stay together."""
 
-from pathlib import Path
-
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
-# Here every test has a rig of its own; elsewhere those of a file share what is slow to start.
-_ALONE = Path(__file__).parent / "e2e"
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """A file's tests share what is slow to start, so they go to one process of a parallel run;
+    an end-to-end test shares nothing."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How tests are dealt to the processes of `pytest -n`."""
+    return _ByFile(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,13 +23,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files instead of comparing"
     )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of a file in one process of a parallel run (`--dist loadgroup`)."""
-    for item in items:
-        if _ALONE not in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture
