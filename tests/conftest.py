@@ -1,8 +1,16 @@
-"""What holds for all tests: the flag for golden files, and which tests stay together."""
+"""What holds for all tests: the flag for golden files, which tests stay together, and time for
+the builds that the first of them may need."""
+
+from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+_HERE = Path(__file__).parent
+_BUILT = {"contract", "money", "running"}
+# Of a release build of both, from nothing, on a machine that does other things, too.
+_BUILD_S = 1800.0
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -23,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files instead of comparing"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whichever test of both services comes first builds them, and the others wait for it."""
+    usual_s = float(config.getini("timeout"))
+    for item in items:
+        if _BUILT.intersection(item.path.relative_to(_HERE).parts):
+            marker = item.get_closest_marker("timeout")
+            own_s = usual_s if marker is None else float(marker.args[0])
+            item.add_marker(pytest.mark.timeout(own_s + _BUILD_S), append=False)
 
 
 @pytest.fixture
