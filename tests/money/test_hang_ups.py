@@ -24,7 +24,7 @@ def test_clients_that_hang_up(shop: Shop, clients: Clients) -> None:
     ]
     at_once(lambda call: clients.hang_up(*call), given, CLIENTS)
     settle(shop, clients.api.account)
-    started = history(shop.rig, clients.api.account, clients.calls)
+    started = history(shop, clients)
     # Those that left in an orderly way were heard, at least.
     assert len(started.attempts) >= sum(not abrupt for *_, abrupt in given)
     # The provider is well: nothing needs a sweep where nobody's leaving ends the work.
