@@ -1,7 +1,10 @@
 """The books of a test's invoices, read when everything is at rest."""
 
+import json
 import sqlite3
 import time
+from collections import Counter
+from collections.abc import Container
 from contextlib import closing
 
 import psycopg
@@ -46,15 +49,19 @@ def settle(shop: Shop, account: str) -> float:
 
 def history(shop: Shop, clients: Clients) -> History:
     """All about the invoices of the clients' account."""
-    with closing(sqlite3.connect(shop.rig.ledger)) as ledger:
-        charges = [Charge(*row) for row in ledger.execute(CHARGES)]
-        declined = frozenset(
-            key for (key,) in ledger.execute("SELECT idempotency_key FROM declines")
-        )
+    charges, declined = ledger(shop)
     invoices, attempts, keys = stored(shop.rig.database_url, clients.api.account)
     known = {invoice.id for invoice in invoices}
     own = [charge for charge in charges if charge.invoice in known]
     return History(clients.calls, own, declined, invoices, attempts, keys)
+
+
+def ledger(shop: Shop) -> tuple[list[Charge], frozenset[str]]:
+    """All charges of the provider, and the keys that it declined."""
+    with closing(sqlite3.connect(shop.rig.ledger)) as file:
+        charges = [Charge(*row) for row in file.execute(CHARGES)]
+        declined = frozenset(key for (key,) in file.execute("SELECT idempotency_key FROM declines"))
+    return charges, declined
 
 
 def stored(database_url: str, account: str) -> tuple[list[Invoice], list[Attempt], list[Key]]:
@@ -86,6 +93,12 @@ def closed(shop: Shop, clients: Clients, name: str, began_s: float) -> History:
     )
     assert not wrong, f"{len(wrong)} findings, the first: {wrong[:5]}"
     return found
+
+
+def causes(shop: Shop, attempts: Container[str]) -> Counter[str]:
+    """Why the outcomes of attempts were unknown, from the service's log."""
+    lines = map(json.loads, shop.rig.log.read_bytes().splitlines())
+    return Counter(line["error"] for line in lines if line.get("attempt_id") in attempts)
 
 
 def _pending(connection: psycopg.Connection, account: str) -> int:
