@@ -1,17 +1,17 @@
 """The books of a test's invoices, read when everything is at rest."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container
 from contextlib import closing
 
 import psycopg
 
-from tests.contract.api import Rig
 from tests.money.clients import Clients
 from tests.money.history import (
     Attempt,
-    Call,
     Charge,
     History,
     Invoice,
@@ -47,32 +47,41 @@ def settle(shop: Shop, account: str) -> float:
     return time.monotonic() - began_s
 
 
-def history(rig: Rig, account: str, calls: Sequence[Call]) -> History:
-    """All about the invoices of an account."""
-    with psycopg.connect(rig.database_url) as connection:
-        rows = [
+def history(shop: Shop, clients: Clients) -> History:
+    """All about the invoices of the clients' account."""
+    charges, declined = ledger(shop)
+    invoices, attempts, keys = stored(shop.rig.database_url, clients.api.account)
+    known = {invoice.id for invoice in invoices}
+    own = [charge for charge in charges if charge.invoice in known]
+    return History(clients.calls, own, declined, invoices, attempts, keys)
+
+
+def ledger(shop: Shop) -> tuple[list[Charge], frozenset[str]]:
+    """All charges of the provider, and the keys that it declined."""
+    with closing(sqlite3.connect(shop.rig.ledger)) as file:
+        charges = [Charge(*row) for row in file.execute(CHARGES)]
+        declined = frozenset(key for (key,) in file.execute("SELECT idempotency_key FROM declines"))
+    return charges, declined
+
+
+def stored(database_url: str, account: str) -> tuple[list[Invoice], list[Attempt], list[Key]]:
+    """What the database has of an account."""
+    with psycopg.connect(database_url) as connection:
+        invoices, attempts, keys = (
             connection.execute(f"{what} WHERE account_id = %s".encode(), [account]).fetchall()
             for what in (INVOICES, ATTEMPTS, KEYS)
-        ]
-    invoices = [Invoice(*row) for row in rows[0]]
-    known = {invoice.id for invoice in invoices}
-    with closing(sqlite3.connect(rig.ledger)) as ledger:
-        charges = [Charge(*row) for row in ledger.execute(CHARGES)]
-        declined = [key for (key,) in ledger.execute("SELECT idempotency_key FROM declines")]
-    return History(
-        calls=calls,
-        charges=[charge for charge in charges if charge.invoice in known],
-        declined=frozenset(declined),
-        invoices=invoices,
-        attempts=[Attempt(*row) for row in rows[1]],
-        keys=[Key(*row) for row in rows[2]],
+        )
+    return (
+        [Invoice(*row) for row in invoices],
+        [Attempt(*row) for row in attempts],
+        [Key(*row) for row in keys],
     )
 
 
 def closed(shop: Shop, clients: Clients, name: str, began_s: float) -> History:
     """Waits for rest, checks the books, and prints their figures."""
     rested_s = settle(shop, clients.api.account)
-    found = history(shop.rig, clients.api.account, clients.calls)
+    found = history(shop, clients)
     wrong = findings(found)
     rules = [finding.rule for finding in wrong]
     print(
@@ -84,6 +93,12 @@ def closed(shop: Shop, clients: Clients, name: str, began_s: float) -> History:
     )
     assert not wrong, f"{len(wrong)} findings, the first: {wrong[:5]}"
     return found
+
+
+def causes(shop: Shop, attempts: Container[str]) -> Counter[str]:
+    """Why the outcomes of attempts were unknown, from the service's log."""
+    lines = map(json.loads, shop.rig.log.read_bytes().splitlines())
+    return Counter(line["error"] for line in lines if line.get("attempt_id") in attempts)
 
 
 def _pending(connection: psycopg.Connection, account: str) -> int:

@@ -1,8 +1,6 @@
 """Clients that pay, and note what they sent and what they were told."""
 
-import os
 import random
-import secrets
 import socket
 import threading
 import time
@@ -12,6 +10,7 @@ from http.client import HTTPException
 from typing import TypeVar
 
 from tests.contract.api import Api
+from tests.contract.rig import TEST_SEED
 from tests.contract.wire import Answer, connect, host_of, request_bytes
 from tests.money.history import FINAL, Call
 from tests.money.link import RESET
@@ -92,7 +91,6 @@ def at_once(
 
 
 def seeded(test: str) -> random.Random:
-    """Chance with a seed that is printed; BAKEOFF_SEED repeats one."""
-    seed = int(os.environ.get("BAKEOFF_SEED") or secrets.randbits(32))
-    print(f"{test}: BAKEOFF_SEED={seed}")
-    return random.Random(seed)
+    """Chance of the run's seed, which is printed, and of no other test's."""
+    print(f"{test}: BAKEOFF_SEED={TEST_SEED}")
+    return random.Random(f"{TEST_SEED}/{test}")

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 FINAL = (200, 402)
 # No answer, or one that says nothing: the work may have been done or not.
-SILENT = (None, 500, 502, 503, 504)
+SILENT = (None, 503, 504)
 KEY_REUSED = 422
+BROKEN = 500
 
 
 class Rule(Enum):
@@ -31,6 +32,8 @@ class Rule(Enum):
     TWO_FIRSTS = "a key has two answers that are no replay"
     OTHER_REQUEST = "a key's answer went to another request"
     NOT_REFUSED = "a finished key was not refused to another request"
+    REFUSED_WRONGLY = "a key was refused that was used for no other request"
+    BROKEN = "a client was told of an internal error"
     UNENDED = "an attempt or a key has no end"
 
 
@@ -55,7 +58,7 @@ class Call(NamedTuple):
     @property
     def problem(self) -> str | None:
         """The last part of a problem's type; None where the answer is none."""
-        if self.status is None or self.status == 200:
+        if self.status is None or self.status == 200 or not self.content:
             return None
         return str(json.loads(self.content)["type"]).rpartition("/")[2]
 
@@ -173,7 +176,11 @@ def _of_answers(history: History) -> Iterator[Finding]:
     charged = {(charge.invoice, charge.payment) for charge in history.charges}
     charged_keys = {charge.key for charge in history.charges}
     attempts = {key.name: f"att-{key.attempt}" for key in history.keys}
+    for call in history.calls:
+        if call.status == BROKEN:
+            yield Finding(Rule.BROKEN, call)
     for key, calls in _by_key(history.calls).items():
+        yield from _of_refusals(calls)
         finals = [call for call in calls if call.status in FINAL]
         for call in finals:
             if call.status == 200 and (call.invoice, _payment(call)) not in charged:
@@ -184,12 +191,20 @@ def _of_answers(history: History) -> Iterator[Finding]:
             yield from _of_one_key(calls, min(finals, key=lambda call: call.ended_s))
 
 
+def _of_refusals(calls: Sequence[Call]) -> Iterator[Finding]:
+    for call in calls:
+        others = (one for one in calls if one.request != call.request)
+        if call.status == KEY_REUSED and not any(one.began_s < call.ended_s for one in others):
+            yield Finding(Rule.REFUSED_WRONGLY, call)
+
+
 def _of_one_key(calls: Sequence[Call], first: Call) -> Iterator[Finding]:
     """`first` is the first final answer that a client had."""
     if sum(call.status in FINAL and not call.replayed for call in calls) > 1:
         yield Finding(Rule.TWO_FIRSTS, first.key)
     for call in calls:
-        afterwards = call.began_s >= first.ended_s and call.status not in SILENT
+        says = call.status not in (*SILENT, BROKEN)
+        afterwards = call.began_s >= first.ended_s and says
         if call.request != first.request:
             if call.status in FINAL:
                 yield Finding(Rule.OTHER_REQUEST, (first, call))

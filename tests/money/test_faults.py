@@ -5,11 +5,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 from uuid import uuid4
 
 from bakeoff.rig.payment_stub import StubFault
 from tests.contract.rig import scaled
-from tests.money.books import REST_DEADLINE_S, closed
+from tests.money.books import REST_DEADLINE_S, closed, ledger
 from tests.money.clients import OTHER_BODY, Clients, at_once, seeded
 from tests.money.history import Call
 from tests.money.link import Fate
@@ -21,37 +22,52 @@ LATE_MS = PAYMENT_TIMEOUT_MS + 300
 UNKNOWN = "payment_outcome_unknown"
 
 
+# How many of the invoices the provider has charged when all are answered.
+Charged = Literal["none", "some", "all", "any"]
+
+
 @dataclass(frozen=True)
 class Fault:
-    """What is done wrong, and how a request may be answered meanwhile: statuses."""
+    """What is done wrong, how a request may be answered meanwhile (statuses), and what the provider
+    has done by then."""
 
     name: str
     what: StubFault | Fate
-    answers: frozenset[int]
-    declines: bool = False
+    answers: tuple[int, ...]
+    charged: Charged
+
+    @property
+    def declines(self) -> bool:
+        """Whether it is a decline, and so the end of an attempt."""
+        return self.answers == (402,)
 
 
-def _fault(name: str, what: StubFault | Fate, *answers: int, declines: bool = False) -> Fault:
-    return Fault(name, what, frozenset(answers), declines)
+def _instead(code: int) -> StubFault:
+    return StubFault("status_code", code, method="CreatePayment")
+
+
+def _afterwards(code: int) -> StubFault:
+    return StubFault("status_code", code, after_execution=True)
 
 
 # Declines are first: what waits for a sweep during others must not meet them.
 FAULTS = [
-    _fault("decline", StubFault("decline"), 402, declines=True),
-    _fault("refuse", Fate.REFUSE, 503),
-    _fault("UNAVAILABLE", StubFault("status_code", UNAVAILABLE, method="CreatePayment"), 503),
-    _fault("charge, UNAVAILABLE", StubFault("status_code", UNAVAILABLE, after_execution=True), 503),
-    _fault("INTERNAL", StubFault("status_code", INTERNAL, method="CreatePayment"), 503),
-    _fault("charge, INTERNAL", StubFault("status_code", INTERNAL, after_execution=True), 503),
-    _fault("reset", Fate.CUT_CALL, 503),
-    _fault("charge, reset", Fate.CUT_ANSWER, 503),
-    _fault("hang", StubFault("hang", method="CreatePayment"), 504),
-    _fault("charge, hang", StubFault("hang", after_execution=True), 504),
-    _fault("hang, charge after the deadline", StubFault("charge_after_ms", LATE_MS), 504),
-    _fault("duplicate", StubFault("duplicate"), 200),
-    _fault("GOAWAY", Fate.GOAWAY, 200, 503),
-    _fault("charge, GOAWAY that denies it", Fate.DENY, 200, 503),
-    _fault("wrong amount", StubFault("wrong_amount"), 503),
+    Fault("decline", StubFault("decline"), (402,), "none"),
+    Fault("refuse", Fate.REFUSE, (503,), "none"),
+    Fault("UNAVAILABLE", _instead(UNAVAILABLE), (503,), "none"),
+    Fault("charge, UNAVAILABLE", _afterwards(UNAVAILABLE), (503,), "all"),
+    Fault("INTERNAL", _instead(INTERNAL), (503,), "none"),
+    Fault("charge, INTERNAL", _afterwards(INTERNAL), (503,), "all"),
+    Fault("reset", Fate.CUT_CALL, (503,), "none"),
+    # A reset ends all calls of its connection, also those that came a moment ago.
+    Fault("charge, reset", Fate.CUT_ANSWER, (503,), "some"),
+    Fault("hang", StubFault("hang", method="CreatePayment"), (504,), "none"),
+    Fault("charge, hang", StubFault("hang", after_execution=True), (504,), "all"),
+    Fault("charge after the deadline", StubFault("charge_after_ms", LATE_MS), (504,), "any"),
+    Fault("duplicate", StubFault("duplicate"), (200,), "all"),
+    Fault("GOAWAY", Fate.GOAWAY, (200, 503), "some"),
+    Fault("charge, GOAWAY that denies it", Fate.DENY, (200, 503), "some"),
+    Fault("wrong amount", StubFault("wrong_amount"), (503,), "all"),
 ]
 
 
@@ -78,7 +94,9 @@ def _under(shop: Shop, clients: Clients, fault: Fault, invoices: list[str]) -> l
     else:
         shop.rig.control.configure(faults=[fault.what])
     calls = at_once(lambda invoice: clients.pay(invoice, str(uuid4())), invoices)
+    known = {charge.invoice for charge in ledger(shop)[0]}
     shop.heal()
+    _as_meant(fault, known.intersection(invoices), invoices)
     if isinstance(fault.what, Fate):
         assert shop.link.dealt[fault.what] > dealt[fault.what]
     for call in calls:
@@ -86,6 +104,16 @@ def _under(shop: Shop, clients: Clients, fault: Fault, invoices: list[str]) -> l
         if call.status in (503, 504):
             assert call.problem == UNKNOWN, call
     return calls
+
+
+def _as_meant(fault: Fault, charged: set[str], invoices: list[str]) -> None:
+    match fault.charged:
+        case "none":
+            assert not charged, fault.name
+        case "some":
+            assert charged, fault.name
+        case "all":
+            assert charged == set(invoices), fault.name
 
 
 def _resumed(clients: Clients, fault: Fault, calls: list[Call], chance: Random) -> None:

@@ -103,6 +103,14 @@ def _another_invoice_in_progress_under_it(h: History) -> History:
     return _call(h, 6, status=409)
 
 
+def _refused_for_nothing(h: History) -> History:
+    return _call(h, 1, status=422)
+
+
+def _internal_error(h: History) -> History:
+    return _call(h, 1, status=500)
+
+
 def _attempt_left_pending(h: History) -> History:
     attempt = h.attempts[1]._replace(state="pending")
     return replace(h, attempts=[h.attempts[0], attempt, h.attempts[2]])
@@ -134,6 +142,8 @@ DOCTORED: list[tuple[Callable[[History], History], set[Rule]]] = [
     (_replayed_to_another_body, {Rule.OTHER_REQUEST}),
     (_another_invoice_paid_under_it, {Rule.OTHER_REQUEST, Rule.TWO_FIRSTS}),
     (_another_invoice_in_progress_under_it, {Rule.NOT_REFUSED}),
+    (_refused_for_nothing, {Rule.REFUSED_WRONGLY}),
+    (_internal_error, {Rule.BROKEN}),
     (_attempt_left_pending, {Rule.UNENDED}),
     (_key_left_open, {Rule.UNENDED}),
 ]
