@@ -46,7 +46,7 @@ contract: setup
 # Whole counts, one test after the other, and a summary to keep in results/.
 SOAKED := $(TRUTH) tests/contract tests/model tests/money tests/running
 soak: setup
-	BAKEOFF_SCALE=1 $(BIN)/pytest -v -p tests.soak --timeout 14400 \
+	BAKEOFF_SCALE=1 $(BIN)/python -m pytest -v -p tests.soak --timeout 14400 \
 		--summary results/soak-$$(date -u +%Y-%m-%dT%H-%M-%S).md $(SOAKED) $(ARGS)
 
 proto: setup
