@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -13,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from bakeoff.errors import PartDiedError, RigError
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
 from bakeoff.hosts.protocol import PYTHON
+from bakeoff.owner import Owner
 from protos.payment.v1 import payment_pb2, payment_pb2_grpc
 
 PART = "stub"
@@ -133,7 +133,7 @@ class StubControl:
             ) from error
 
 
-class PaymentStub(AbstractContextManager["PaymentStub"]):
+class PaymentStub(Owner):
     """The stub on `host`. `ledger` is a file at the far end; None: a temporary one."""
 
     def __init__(
@@ -161,29 +161,17 @@ class PaymentStub(AbstractContextManager["PaymentStub"]):
             error_log=f"{folder}/{PART}-errors.log",
             cpus=cpus,
         )
-        self._stack = ExitStack()
         self._process: HostProcess
         # One entry a process, as PAYMENT_TARGETS wants them.
         self.targets: tuple[str, ...] = ()
         self.control: StubControl
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._process = stack.enter_context(self.host.start(self._spec))
-            line = json.loads(self._process.wait_for_line('"ports"', _START_DEADLINE_S))
-            self.targets = tuple(f"{self._address}:{port}" for port in line["ports"])
-            self.control = StubControl(f"{self._address}:{line['control_port']}")
-            stack.callback(self.control.close)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        self._process = stack.enter_context(self.host.start(self._spec))
+        line = json.loads(self._process.wait_for_line('"ports"', _START_DEADLINE_S))
+        self.targets = tuple(f"{self._address}:{port}" for port in line["ports"])
+        self.control = StubControl(f"{self._address}:{line['control_port']}")
+        stack.callback(self.control.close)
 
     @property
     def pids(self) -> list[int]:

@@ -4,13 +4,12 @@ import random
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from bakeoff.errors import PartDiedError, StartError
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
+from bakeoff.owner import Owner
 from bakeoff.rig.databases import PART, Databases
 
 USER = "bakeoff"
@@ -84,7 +83,7 @@ class _Server:
         yield
 
 
-class Postgres(_Server, AbstractContextManager["Postgres"]):
+class Postgres(_Server, Owner):
     """A server of our own on `host`, with data that goes with it.
 
     It listens on `address` alone and wants the password, which is drawn anew each time. `cpus`
@@ -99,31 +98,19 @@ class Postgres(_Server, AbstractContextManager["Postgres"]):
         self._cpus = cpus
         self._password = secrets.token_urlsafe(24)
         self._user = host.facts().unprivileged_user
-        self._stack = ExitStack()
         self._process: HostProcess
         self.port: int
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            folder = self.host.make_folder(f"postgres-{secrets.token_hex(4)}", self._user)
-            stack.callback(self.host.remove_tree, folder)
-            self._initialise(folder)
-            self._process = stack.enter_context(self._start(folder))
-            self._databases = Databases(
-                f"postgres://{USER}:{self._password}@{self._address}:{self.port}/postgres"
-                "?sslmode=disable"
-            )
-            stack.callback(self._databases.close)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        folder = self.host.make_folder(f"postgres-{secrets.token_hex(4)}", self._user)
+        stack.callback(self.host.remove_tree, folder)
+        self._initialise(folder)
+        self._process = stack.enter_context(self._start(folder))
+        self._databases = Databases(
+            f"postgres://{USER}:{self._password}@{self._address}:{self.port}/postgres"
+            "?sslmode=disable"
+        )
+        stack.callback(self._databases.close)
 
     @property
     def pids(self) -> list[int]:
@@ -199,7 +186,7 @@ class Postgres(_Server, AbstractContextManager["Postgres"]):
             raise
 
 
-class ExternalPostgres(_Server, AbstractContextManager["ExternalPostgres"]):
+class ExternalPostgres(_Server, Owner):
     """A server that runs, by a URL whose user may create databases. What the rig creates there
     has names of its own and is dropped at the end."""
 
@@ -209,20 +196,10 @@ class ExternalPostgres(_Server, AbstractContextManager["ExternalPostgres"]):
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def __enter__(self) -> Self:
+    def _begin(self, stack: ExitStack) -> None:
         self._databases = Databases(self._url, prefix=f"bakeoff_{secrets.token_hex(4)}_")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._databases.drop_all()
-        finally:
-            self._databases.close()
+        stack.callback(self._databases.close)
+        stack.callback(self._databases.drop_all)
 
     def check(self) -> None:
         """A server of somebody else's is noticed to be gone when it is asked."""

@@ -7,15 +7,14 @@ and a new one entered.
 import os
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from bakeoff.experiment import LOCAL, LOCUSTFILES, SERVICES, TOKENS_VARIABLE, Experiment
 from bakeoff.hosts.host import Host
 from bakeoff.manifest import ServiceManifest
+from bakeoff.owner import Owner
 from bakeoff.rig.cores import CorePlan
 from bakeoff.rig.payment_stub import PaymentStub
 from bakeoff.rig.postgres import ExternalPostgres, Postgres
@@ -41,7 +40,7 @@ class RigSettings:
     database_url: str | None = None
 
 
-class Rig(AbstractContextManager["Rig"]):
+class Rig(Owner):
     """Postgres with its template, the stub, tokens for every seeded account, and a swarm.
 
     Where all services run elsewhere there are only swarms: one for each set of tokens.
@@ -50,7 +49,6 @@ class Rig(AbstractContextManager["Rig"]):
     def __init__(self, settings: RigSettings) -> None:
         self._settings = settings
         self._experiment = settings.experiment
-        self._stack = ExitStack()
         self.hosts = settings.hosts
         self.cores = settings.cores
         self.folder = settings.folder
@@ -61,29 +59,18 @@ class Rig(AbstractContextManager["Rig"]):
         self._access: Access
         self._swarms: list[tuple[Access, Swarm]] = []
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            if self._starts_any:
-                self.postgres = self._new_postgres()
-                stack.enter_context(self.postgres)
-                self.postgres.prepare_template(MIGRATIONS, SEED)
-                self.stub = stack.enter_context(self._new_stub())
-                invoices = self.postgres.seeded("invoices")
-                self._access = Access(
-                    tokens=mint_tokens(self.credentials, invoices),
-                    invoices=invoices,
-                    subscriptions=self.postgres.seeded("subscriptions"),
-                )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        if self._starts_any:
+            self.postgres = self._new_postgres()
+            stack.enter_context(self.postgres)
+            self.postgres.prepare_template(MIGRATIONS, SEED)
+            self.stub = stack.enter_context(self._new_stub())
+            invoices = self.postgres.seeded("invoices")
+            self._access = Access(
+                tokens=mint_tokens(self.credentials, invoices),
+                invoices=invoices,
+                subscriptions=self.postgres.seeded("subscriptions"),
+            )
 
     @property
     def workers(self) -> int:

@@ -4,15 +4,14 @@ import http.client
 import json
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from bakeoff.errors import HostError, PartDiedError, StartError
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
 from bakeoff.manifest import ServiceManifest
+from bakeoff.owner import Owner
 from bakeoff.rig.tokens import Credentials
 
 _LISTENING = '"message":"listening"'
@@ -60,7 +59,7 @@ class ServiceSettings:
         }
 
 
-class Service(AbstractContextManager["Service"]):
+class Service(Owner):
     """A service on `host`, ready from entry on. `part` is its name in errors.
 
     One whose manifest has a `url` is somebody else's: it is not started or stopped, and its
@@ -74,29 +73,17 @@ class Service(AbstractContextManager["Service"]):
         self.part = part or manifest.name
         self._manifest = manifest
         self._settings = settings
-        self._stack = ExitStack()
         self._process: HostProcess | None = None
         self.base_url = ""
         self.log_path: str | None = None
 
-    def __enter__(self) -> Self:
+    def _begin(self, stack: ExitStack) -> None:
         deadline_s = time.monotonic() + self._settings.start_deadline_s
-        with ExitStack() as stack:
-            if self._manifest.url is not None:
-                self.base_url = self._manifest.url.rstrip("/")
-            else:
-                self.base_url = self._start(stack)
-            self._await_ready(deadline_s)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        if self._manifest.url is not None:
+            self.base_url = self._manifest.url.rstrip("/")
+        else:
+            self.base_url = self._start(stack)
+        self._await_ready(deadline_s)
 
     @property
     def pids(self) -> list[int] | None:

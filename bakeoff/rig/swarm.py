@@ -11,16 +11,16 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bakeoff.errors import PartDiedError, RigError, StartError
 from bakeoff.experiment import LOCAL, ROOT
 from bakeoff.hosts.host import Host, HostProcess, ProcessSpec
 from bakeoff.hosts.protocol import PYTHON
+from bakeoff.owner import Owner
 
 _REQUEST_DEADLINE_S = 10.0
 _START_DEADLINE_S = 30.0
@@ -159,39 +159,27 @@ class Worker:
     process: HostProcess
 
 
-class Swarm(AbstractContextManager["Swarm"]):
+class Swarm(Owner):
     """A master and its workers, started here and ended here."""
 
     def __init__(self, settings: SwarmSettings) -> None:
         self._settings = settings
         self._token = secrets.token_urlsafe(24)
-        self._stack = ExitStack()
         self.client: SwarmClient
         self.master: HostProcess
         self.workers: list[Worker] = []
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.master = stack.enter_context(self._start_master())
-            ports = self._master_ports()
-            address = self._settings.address
-            self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
-            for index, host in enumerate(self._settings.worker_hosts):
-                spec = self._worker_spec(host, index, ports["master_port"])
-                self.workers.append(Worker(host.name, stack.enter_context(host.start(spec))))
-            for worker in self.workers:
-                self._announcement(worker.process, "worker")
-            self._await_workers()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        self.master = stack.enter_context(self._start_master())
+        ports = self._master_ports()
+        address = self._settings.address
+        self.client = SwarmClient(f"http://{address}:{ports['web_port']}", self._token)
+        for index, host in enumerate(self._settings.worker_hosts):
+            spec = self._worker_spec(host, index, ports["master_port"])
+            self.workers.append(Worker(host.name, stack.enter_context(host.start(spec))))
+        for worker in self.workers:
+            self._announcement(worker.process, "worker")
+        self._await_workers()
 
     @property
     def pids(self) -> list[int]:

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
-from types import TracebackType
-from typing import Self
+from contextlib import ExitStack
 
 import msgspec
 
 from bakeoff.hosts.host import Host, Watch
 from bakeoff.hosts.records import SampleRow
 from bakeoff.measure.samples import CoreSample, OtherSample, Sample, samples_of
+from bakeoff.owner import Owner
 from bakeoff.rig.rig import Rig
 from bakeoff.rig.service import Service
 from bakeoff.rig.swarm import Swarm
@@ -19,7 +18,7 @@ _INTERVAL_S = 0.1
 SERVICE = "service"
 
 
-class Sampling(AbstractContextManager["Sampling"]):
+class Sampling(Owner):
     """Watches the parts from entry to exit; what was seen can be read afterwards.
 
     `zero_s` is the round's start on this machine's monotonic clock. Other machines' clocks are
@@ -32,28 +31,16 @@ class Sampling(AbstractContextManager["Sampling"]):
         self._service_host = service.host.name
         self._parts = rig.parts(service, swarm)
         self._hosts: Mapping[str, Host] = rig.hosts
-        self._stack = ExitStack()
         self._watches: dict[str, Watch] = {}
         self._offsets_s: dict[str, float] = {}
         self._extra: dict[str, list[SampleRow]] = {}
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            for name, parts in self._parts.items():
-                host = self._hosts[name]
-                self._offsets_s[name] = host.clock_offset_s()
-                self._watches[name] = stack.enter_context(host.watch(parts, _INTERVAL_S))
-                self._extra[name] = []
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        for name, parts in self._parts.items():
+            host = self._hosts[name]
+            self._offsets_s[name] = host.clock_offset_s()
+            self._watches[name] = stack.enter_context(host.watch(parts, _INTERVAL_S))
+            self._extra[name] = []
 
     def on_round_clock(self, monotonic_s: float) -> float:
         """A moment of this machine's monotonic clock as seconds since the round's start."""

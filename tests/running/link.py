@@ -1,45 +1,32 @@
 """A TCP connection's way that can be cut, frozen and mended."""
 
 import asyncio
-from contextlib import AbstractContextManager, ExitStack, suppress
-from types import TracebackType
-from typing import Self
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit, urlunsplit
 
+from bakeoff.owner import Owner
 from tests.running.background import Background
 
 CHUNK_BYTES = 65_536
 
 
-class Link(AbstractContextManager["Link"]):
+class Link(Owner):
     """Passes connections on to a server, from entry to exit."""
 
     def __init__(self, host: str, port: int) -> None:
         self._server_address = (host, port)
         self.port = 0
-        self._stack = ExitStack()
         self._background: Background
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         # Set while bytes go through, one for all connections of a time.
         self._open: asyncio.Event
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._background = stack.enter_context(Background())
-            self._background.run(self._thaw())
-            self.mend()
-            stack.callback(self.cut)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        self._background = stack.enter_context(Background())
+        self._background.run(self._thaw())
+        self.mend()
+        stack.callback(self.cut)
 
     def url(self, url: str) -> str:
         """The same URL, through this link."""

@@ -8,10 +8,9 @@ import socket
 import struct
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from types import TracebackType
-from typing import Self
+from contextlib import ExitStack
 
+from bakeoff.owner import Owner
 from protos.payment.v1.payment_pb2 import (
     PAYMENT_STATUS_SUCCEEDED,
     CreatePaymentRequest,
@@ -204,7 +203,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-class Provider(AbstractContextManager["Provider"]):
+class Provider(Owner):
     """The provider, from entry to exit. `behaviour` is what it does with a call; a `greeting`
     that is not None is sent instead of all that HTTP/2 would have it say."""
 
@@ -218,24 +217,12 @@ class Provider(AbstractContextManager["Provider"]):
         self.charges: dict[str, set[str]] = defaultdict(set)
         self.port = 0
         self._server: asyncio.Server
-        self._stack = ExitStack()
         self._background: Background
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._background = stack.enter_context(Background())
-            self.listen()
-            stack.callback(self.leave)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        self._background = stack.enter_context(Background())
+        self.listen()
+        stack.callback(self.leave)
 
     @property
     def target(self) -> str:

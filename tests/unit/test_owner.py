@@ -1,0 +1,69 @@
+"""An owner ends what it began: all of it, the last first, however it comes to that."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from bakeoff.owner import Owner
+
+
+class _Parts(Owner):
+    """Begins parts by name, and notes what became of each; `fails` cannot begin."""
+
+    def __init__(self, *names: str, fails: str = "", fails_to_end: str = "") -> None:
+        self.noted: list[str] = []
+        self._names = names
+        self._fails = fails
+        self._fails_to_end = fails_to_end
+
+    def _begin(self, stack: ExitStack) -> None:
+        for name in self._names:
+            self.add(name, stack)
+
+    def add(self, name: str, stack: ExitStack | None = None) -> None:
+        """Begins a part; without a stack, one that comes later."""
+        if name == self._fails:
+            raise ValueError(name)
+        self.noted.append(f"+{name}")
+        (stack or self._stack).callback(self._end, name)
+
+    def _end(self, name: str) -> None:
+        self.noted.append(f"-{name}")
+        if name == self._fails_to_end:
+            raise KeyError(name)
+
+
+def test_what_was_begun_is_ended_the_last_first() -> None:
+    with _Parts("a", "b") as parts:
+        parts.add("later")
+        assert parts.noted == ["+a", "+b", "+later"]
+    assert parts.noted[3:] == ["-later", "-b", "-a"]
+
+
+def test_where_one_cannot_begin_those_before_it_are_ended() -> None:
+    parts = _Parts("a", "b", "c", fails="c")
+    with pytest.raises(ValueError, match="c"):
+        parts.__enter__()
+    assert parts.noted == ["+a", "+b", "-b", "-a"]
+
+
+def test_an_error_of_the_body_goes_on() -> None:
+    parts = _Parts("a")
+    with pytest.raises(ZeroDivisionError), parts:
+        raise ZeroDivisionError
+    assert parts.noted == ["+a", "-a"]
+
+
+def test_one_that_cannot_end_keeps_no_other_alive() -> None:
+    parts = _Parts("a", "b", fails_to_end="b")
+    with pytest.raises(KeyError), parts:
+        pass
+    assert parts.noted == ["+a", "+b", "-b", "-a"]
+
+
+def test_it_may_be_entered_again() -> None:
+    parts = _Parts("a")
+    for _ in range(2):
+        with parts:
+            pass
+    assert parts.noted == ["+a", "-a"] * 2
