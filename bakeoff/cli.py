@@ -237,9 +237,18 @@ def report(display: Display, /, folder: Path) -> None:
     envvar="BAKEOFF_TOKENS_FILE",
     help="Tokens of two accounts, as `bakeoff up` writes them.",
 )
-def contract(url: str, pytest_arguments: tuple[str, ...], tokens_file: Path | None) -> None:
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=contract_suite.SUITE_DEADLINE_S,
+    help="Seconds that it may take.",
+)
+def contract(
+    url: str, pytest_arguments: tuple[str, ...], tokens_file: Path | None, deadline_s: float
+) -> None:
     """Checks a running service at URL against the contract; pytest gets what follows --."""
-    contract_suite.run_suite(url, tokens_file, pytest_arguments)
+    contract_suite.run_suite(url, tokens_file, pytest_arguments, deadline_s)
 
 
 @cli.command(epilog="Example: bakeoff doctor")

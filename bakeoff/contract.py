@@ -23,6 +23,8 @@ from bakeoff.experiment import ROOT
 from bakeoff.signals import interruptible
 
 SUITE = ROOT / "tests" / "contract"
+# It takes minutes, also where the service is far away.
+SUITE_DEADLINE_S = 3600.0
 _CONNECT_DEADLINE_S = 5.0
 # The suite plays an account and a stranger.
 _ACCOUNTS = 2
@@ -34,13 +36,18 @@ class _Tokens(msgspec.Struct):
     tokens: dict[str, str]
 
 
-def run_suite(url: str, tokens_file: Path | None, arguments: Sequence[str]) -> None:
+def run_suite(
+    url: str,
+    tokens_file: Path | None,
+    arguments: Sequence[str],
+    deadline_s: float = SUITE_DEADLINE_S,
+) -> None:
     """Runs the suite against the service at `url`; pytest, which gets `arguments`, reports on
     standard output.
 
     `tokens_file` has bearer tokens of two accounts, as `bakeoff up` writes it. Raises UsageError
     for arguments that will not do, StartError where nobody listens, WrongAnswerError where the
-    service does not keep the contract.
+    service does not keep the contract, RigError where the suite is not over in `deadline_s`.
     """
     base_url = _checked_url(url)
     tokens = _checked_tokens(tokens_file)
@@ -48,14 +55,27 @@ def run_suite(url: str, tokens_file: Path | None, arguments: Sequence[str]) -> N
         raise MissingToolError(f"the suite is run by pytest in {SUITE}: in a checkout, make setup")
     _reach(base_url)
     with interruptible():
-        # On the way out of an interruption it is killed; it starts nothing itself.
-        code = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", str(SUITE), *arguments],
+        code = _pytest([str(SUITE), *arguments], base_url, tokens, deadline_s)
+    _judge(code, base_url)
+
+
+def _pytest(arguments: Sequence[str], base_url: str, tokens: Path, deadline_s: float) -> int:
+    """Pytest's exit code. It hears a Ctrl-C as we do, is killed on the way out of any error here,
+    and ends with us where we cannot do that; it starts nothing itself."""
+    command = [sys.executable, "-m", "bakeoff.suite", str(os.getpid()), "-q", *arguments]
+    try:
+        return subprocess.run(
+            command,
             cwd=ROOT,
             env={**os.environ, "BAKEOFF_BASE_URL": base_url, "BAKEOFF_TOKENS_FILE": str(tokens)},
+            timeout=deadline_s,
             check=False,
         ).returncode
-    _judge(code, base_url)
+    except subprocess.TimeoutExpired as error:
+        raise RigError(
+            f"the suite against {base_url} was not over within {deadline_s:g} s (--deadline) and "
+            "was ended: see above how far it came. Give it longer, or fewer tests: -- -k NAME"
+        ) from error
 
 
 def _checked_url(url: str) -> str:

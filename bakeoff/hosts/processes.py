@@ -5,7 +5,6 @@ and a signal.
 """
 
 import contextlib
-import ctypes
 import os
 import pwd
 import signal
@@ -20,14 +19,12 @@ from bakeoff.hosts import procfs
 from bakeoff.hosts.programs import Programs, Refusal, checked_file
 from bakeoff.hosts.protocol import PROCESS_VARIABLE, RUN_ID_VARIABLE
 from bakeoff.hosts.records import ProcessSpec
+from bakeoff.prctl import adopt_orphans, end_with
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.01
 # After SIGKILL the kernel only needs to clean up.
 _KILL_DEADLINE_S = 5.0
 _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -72,8 +69,7 @@ class Processes:
         self._on_reap = on_reap
         self._all: dict[int, Process] = {}
         self._by_pid: dict[int, Process] = {}
-        # What is orphaned below us comes to us and not to init.
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        adopt_orphans()
 
     def start(self, number: int, spec: ProcessSpec) -> Process:
         """Starts a process in a session of its own; Refusal where that will not do."""
@@ -264,10 +260,7 @@ def _preparation(cpus: frozenset[int] | None) -> Callable[[], None]:
     parent = os.getpid()
 
     def prepare() -> None:
-        # Goes with us even where we are killed.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        end_with(parent)
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
 

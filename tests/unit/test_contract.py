@@ -1,15 +1,32 @@
 """`bakeoff contract`: what it refuses, what it hands to pytest, and what the outcomes stand for."""
 
+import os
+import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bakeoff import contract
 from bakeoff.cli import invoke
+from bakeoff.hosts import procfs
 
 NO_CACHE = ("-p", "no:cacheprovider")
+DEADLINE_S = 30.0
+# `bakeoff contract`, with another suite than the contract's.
+PROGRAM = """
+import sys
+from pathlib import Path
+from bakeoff import cli, contract
+contract.SUITE = Path(sys.argv[1])
+sys.exit(cli.invoke(["contract", *sys.argv[2:]]))
+"""
 
 
 @pytest.fixture
@@ -42,6 +59,32 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setattr(contract, "SUITE", folder)
     return folder
+
+
+@pytest.fixture
+def endless(suite: Path) -> Path:
+    """A suite whose only test, once it has written its process id, waits for ever."""
+    (suite / "test_it.py").write_text(
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "def test_endless():\n"
+        "    Path(__file__).with_name('partial').write_text(str(os.getpid()))\n"
+        "    Path(__file__).with_name('partial').rename(Path(__file__).with_name('pid'))\n"
+        "    signal.pause()\n"
+    )
+    return suite
+
+
+def _until(what: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not what():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    found = procfs.stat(pid)
+    return found is not None and found.alive
 
 
 def _said(capfd: pytest.CaptureFixture[str]) -> str:
@@ -138,3 +181,47 @@ def test_the_suite_gets_url_and_tokens(
     monkeypatch.chdir(tokens.parent)
     assert invoke(["contract", f"{url}/", "--", *NO_CACHE, "-s", "-k", "good"]) == 0
     assert f"{url} {tokens}" in _said(capfd)
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all", "code"),
+    [
+        pytest.param(signal.SIGINT, True, 130, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, False, 130, id="terminated"),
+        pytest.param(signal.SIGKILL, False, -signal.SIGKILL, id="killed"),
+    ],
+)
+def test_pytest_does_not_outlive_it(
+    number: signal.Signals, to_all: bool, code: int, url: str, tokens: Path, endless: Path
+) -> None:
+    arguments = [str(endless), url, "--tokens-file", str(tokens), "--", *NO_CACHE]
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as ours:
+        try:
+            _until((endless / "pid").exists)
+            pid = int((endless / "pid").read_text())
+            assert pid != ours.pid
+            assert _alive(pid)
+            (os.killpg if to_all else os.kill)(ours.pid, number)
+            assert ours.wait(DEADLINE_S) == code
+            _until(lambda: not _alive(pid))
+        finally:
+            # Also what should have ended and has not.
+            with suppress(ProcessLookupError):
+                os.killpg(ours.pid, signal.SIGKILL)
+
+
+def test_a_suite_that_goes_on_for_ever_is_ended(
+    url: str, tokens: Path, endless: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["contract", url, "--tokens-file", str(tokens), "--deadline", "1", "--", *NO_CACHE]
+    assert invoke(words) == 3
+    said = _said(capfd)
+    assert "--deadline" in said
+    assert url in said
+    running = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+    assert not [words for words in running if str(endless) in words]

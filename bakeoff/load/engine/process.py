@@ -3,7 +3,6 @@
 from locust.util.load_locustfile import load_locustfile
 
 import asyncio
-import ctypes
 import gc
 import os
 import signal
@@ -16,13 +15,13 @@ import uvloop
 from bakeoff.load import wire
 from bakeoff.load.engine.run import Run
 from bakeoff.load.user import OpenModelUser
-
-_PR_SET_PDEATHSIG = 1
+from bakeoff.prctl import end_with
 
 
 def serve(descriptor: int, parent: int, locustfiles: Sequence[str]) -> None:
     """Runs the engine on a connected socket until the worker `parent` goes away."""
-    _end_with(parent)
+    # Even while a task blocks the loop.
+    end_with(parent)
     # Ctrl-C goes to the whole group: the worker decides when the engine ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -120,10 +119,3 @@ class Engine(asyncio.Protocol):
         if self._run is not None:
             self._run.close()
             self._run = None
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent does, even while a task blocks the loop."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit(f"the worker {parent} is gone")
