@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -46,17 +46,30 @@ class Bench:
         self._folder = folder
 
     @contextmanager
-    def service(self, name: str) -> Iterator[Target]:
-        """The service in `services/<name>`, built if need be, ready."""
+    def service(
+        self,
+        name: str,
+        *,
+        payment_targets: Sequence[str] = (),
+        payment_timeout_ms: int = PAYMENT_TIMEOUT_MS,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[Target]:
+        """The service in `services/<name>`, built if need be, ready; `payment_targets` are what it
+        has for the stub's own, `environment` more than the settings that every run makes."""
         manifest = self.built(name)
+        assert manifest.run is not None
+        more = manifest.run.environment | dict(environment or {})
+        run = msgspec.structs.replace(manifest.run, environment=more)
+        manifest = msgspec.structs.replace(manifest, run=run)
+        targets = payment_targets or self.stub.targets
         credentials = Credentials.fresh()
         database_url = self.new_database(f"contract_{name}_{secrets.token_hex(4)}")
         settings = ServiceSettings(
             database_url=database_url,
-            payment_targets=self.stub.targets,
+            payment_targets=targets,
             credentials=credentials,
             worker_threads=2,
-            payment_timeout_ms=PAYMENT_TIMEOUT_MS,
+            payment_timeout_ms=payment_timeout_ms,
         )
         with Service(self.host, manifest, settings, part=f"service-{name}") as service:
             assert service.log_path is not None
@@ -64,7 +77,7 @@ class Bench:
                 database_url,
                 credentials,
                 self.stub.control,
-                self.stub.targets,
+                targets,
                 self.ledger,
                 Path(service.log_path),
             )
