@@ -16,10 +16,11 @@ from bakeoff.experiment import LOCAL, ROOT
 from bakeoff.hosts.host import Host, Watch
 from bakeoff.measure.generator import LATE_FLOOR_MS, LATE_SHARE
 from bakeoff.measure.histograms import percentiles_ms
+from bakeoff.measure.measurement import PhaseMeasurement
 from bakeoff.measure.phase import decode_measurement, merged_latency, merged_lateness
-from bakeoff.measure.records import PhaseMeasurement
 from bakeoff.progress import Progress
-from bakeoff.rig.swarm import PhasePlan, Swarm, SwarmSettings
+from bakeoff.rig.swarm import Swarm, SwarmSettings
+from bakeoff.rig.swarmclient import PhasePlan
 from bakeoff.signals import interruptible
 
 _LOCUSTFILE = ROOT / "bakeoff" / "load" / "ad_hoc.py"

@@ -11,9 +11,9 @@ import msgspec
 
 from bakeoff.errors import InterruptedRunError, UsageError
 from bakeoff.experiment import LOCAL, Experiment
+from bakeoff.preparation import load_manifests, prepared
 from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
-from bakeoff.run import load_manifests, prepared
 from bakeoff.signals import interruptible
 
 _DATABASE = "attended"

@@ -11,9 +11,9 @@ import reports
 from bakeoff import aim, attended, run
 from bakeoff import contract as contract_suite
 from bakeoff import doctor as doctor_checks
+from bakeoff.arguments import experiment_arguments, experiment_of
 from bakeoff.display import Display
 from bakeoff.errors import BakeoffError, CheckFailedError, InterruptedRunError, UsageError
-from bakeoff.experiment import EXPERIMENTS, Experiment, load_experiment, profiles
 from bakeoff.measure.checks import parse_check
 from bakeoff.store import ResultsFolder
 
@@ -50,62 +50,8 @@ def cli() -> None:
     """Settles with numbers which of two services is worth running."""
 
 
-def _experiment_options(command: Any) -> Any:
-    for option in reversed(
-        [
-            click.option("--services", metavar="A,B", help="The two services, by folder name."),
-            click.option("--workload", help="A Locust file in locustfiles/, without .py."),
-            click.option("--profile", type=click.Choice(profiles()), help="How thorough."),
-            click.option("--quick", is_flag=True, help="The same as --profile quick."),
-            click.option(
-                "--experiment",
-                "experiment_file",
-                type=click.Path(path_type=Path),
-                help="An experiment file instead of a profile.",
-            ),
-            click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key."),
-            click.option("--rounds", type=int, help="Blocks, so rounds of each service."),
-            click.option("--rate", type=float, help="Requests a second; else from a pilot."),
-            click.option("--null", "null", metavar="SERVICE", help="Compare it with itself."),
-            click.option("--no-pin", is_flag=True, help="Leave all parts on all cores."),
-            click.option("--allow-unequal-work", is_flag=True, help="Judge all the same."),
-            click.option("--allow-debug", is_flag=True, help="Take a build without release flags."),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-def _experiment(
-    *,
-    services: str | None,
-    profile: str | None,
-    quick: bool,
-    experiment_file: Path | None,
-    overrides: tuple[str, ...],
-    rate: float | None,
-    no_pin: bool,
-    **flags: Any,
-) -> Experiment:
-    if quick and profile not in (None, "quick"):
-        raise UsageError(f"--quick is --profile quick, but --profile says {profile}")
-    name = "quick" if quick else profile
-    if experiment_file is not None and name is not None:
-        raise UsageError("--experiment and a profile exclude each other: name one of them")
-    path = experiment_file or EXPERIMENTS / f"{name or 'default'}.toml"
-    return load_experiment(
-        path,
-        overrides,
-        services=services.split(",") if services else None,
-        rate_rps=rate,
-        pin=False if no_pin else None,
-        # A flag that was not given is left to the file.
-        **{key: None if value is False else value for key, value in flags.items()},
-    )
-
-
 @cli.command(epilog="Example: bakeoff compare --quick --check 'ratio.cpu_us_per_request <= 1.2'")
-@_experiment_options
+@experiment_arguments
 @click.option("--check", "checks", multiple=True, metavar="EXPR", help="Must hold, else exit 1.")
 @click.option("--database-url", metavar="URL", envvar="BAKEOFF_DATABASE_URL", help="A Postgres.")
 @click.option(
@@ -123,7 +69,7 @@ def compare(
     **settings: Any,
 ) -> None:
     """Compares two services under load and leaves a report."""
-    experiment = _experiment(**settings)
+    experiment = experiment_of(**settings)
     options = run.Options(
         results=results,
         checks=[parse_check(text, experiment.labels) for text in checks],
@@ -186,12 +132,12 @@ def load(
 
 
 @cli.command(epilog="Example: bakeoff ui --services go,rust")
-@_experiment_options
+@experiment_arguments
 @click.option("--web-port", type=click.IntRange(0, 65535), default=8089, help="0: a free one.")
 @click.pass_obj
 def ui(display: Display, /, web_port: int, **settings: Any) -> None:
     """Brings the whole rig up and serves Locust's own page, until Ctrl-C."""
-    experiment = _experiment(**settings)
+    experiment = experiment_of(**settings)
 
     def ready(url: str) -> None:
         display.note(f"Locust's page: {url}  (Ctrl-C ends everything)")
@@ -200,12 +146,12 @@ def ui(display: Display, /, web_port: int, **settings: Any) -> None:
 
 
 @cli.command(epilog="Example: bakeoff up --services go,rust --json")
-@_experiment_options
+@experiment_arguments
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON when all is ready.")
 @click.pass_obj
 def up(display: Display, /, as_json: bool, **settings: Any) -> None:
     """Keeps both services and all that they need running, until Ctrl-C."""
-    experiment = _experiment(**settings)
+    experiment = experiment_of(**settings)
 
     def ready(facts: attended.RigFacts) -> None:
         if as_json:

@@ -22,8 +22,9 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from bakeoff.errors import ResultsError
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.histogramlog import LoggedInterval, format_log, parse_log
-from bakeoff.measure.records import RoundRecord, RunDocument
+from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.samples import Sample
 
 RUN_SCHEMA = "bakeoff.run/1"

@@ -21,7 +21,8 @@ import psutil
 
 from bakeoff.hosts.host import Host
 from bakeoff.measure.phase import decode_measurement
-from bakeoff.rig.swarm import PhasePlan, Swarm, SwarmSettings
+from bakeoff.rig.swarm import Swarm, SwarmSettings
+from bakeoff.rig.swarmclient import PhasePlan
 
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 64

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.metrics import format_number
-from bakeoff.measure.records import RunDocument
 from reports import facts
 
 # Okabe and Ito's blue and vermilion: told apart with any colour vision, and by their dashes.

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bakeoff.measure.document import RatioDocument, RunDocument
 from bakeoff.measure.marks import NO_VERDICT, UNEQUAL_WORK
 from bakeoff.measure.post import POST_CPUS, POST_SAYS, POST_SERVICES
-from bakeoff.measure.records import RatioDocument, RoundRecord, RunDocument
+from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, estimate
 from bakeoff.measure.words import format_ratio
 from reports import facts

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.histogramlog import LoggedInterval
-from bakeoff.measure.records import PhaseRecord, RoundRecord, RunDocument
+from bakeoff.measure.records import PhaseRecord, RoundRecord
 from bakeoff.measure.samples import Sample
 from bakeoff.store import ResultsFolder
 from reports import facts

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.measure import words
+from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK
 from bakeoff.measure.metrics import METRICS, format_number, format_value
 from bakeoff.measure.post import POST_SERVICES
-from bakeoff.measure.records import Finding, MetricDocument, RatioDocument, RoundRecord, RunDocument
+from bakeoff.measure.records import Finding, RoundRecord
 from bakeoff.measure.words import format_ratio
 
 CPU_AT_10K = "cpu_percent_at_10k_rps"

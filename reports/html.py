@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.post import POST_SETUP, POST_TITLE
-from bakeoff.measure.records import RunDocument
 from bakeoff.measure.words import format_percent
 from reports import facts
 from reports.canvas import COLOURS, Plot

@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 
-from bakeoff.measure.records import RunDocument
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.summary import stands
 from reports import facts
 

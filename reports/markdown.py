@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.post import POST_SERVICES, POST_SETUP, POST_TITLE
-from bakeoff.measure.records import RoundRecord, RunDocument
+from bakeoff.measure.records import RoundRecord
 from reports import facts
 from reports.claims import claims, cpu_readings
 from reports.work import audit_rows, use_rows

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bakeoff.measure.records import RatioDocument
+from bakeoff.measure.document import RatioDocument
 from reports import facts
 from reports.canvas import (
     COLOURS,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from bakeoff.measure.records import Finding, RunDocument
+from bakeoff.measure.document import RunDocument
+from bakeoff.measure.records import Finding
 from reports import facts
 
 WIDTH = 80

@@ -6,25 +6,24 @@ and a signal.
 
 import contextlib
 import os
-import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bakeoff.hosts import procfs
-from bakeoff.hosts.programs import Programs, Refusal, checked_file
+from bakeoff.hosts.child import start_child
+from bakeoff.hosts.programs import Programs, Refusal
 from bakeoff.hosts.protocol import PROCESS_VARIABLE, RUN_ID_VARIABLE
 from bakeoff.hosts.records import ProcessSpec
-from bakeoff.prctl import adopt_orphans, end_with
+from bakeoff.prctl import adopt_orphans
 
 _POLL_S = 0.01
 # After SIGKILL the kernel only needs to clean up.
 _KILL_DEADLINE_S = 5.0
-_LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -80,26 +79,7 @@ class Processes:
             RUN_ID_VARIABLE: self._run_id,
             PROCESS_VARIABLE: f"{self._far_end}/{number}",
         }
-        user = _user(spec)
-        with contextlib.ExitStack() as stack:
-            log = stack.enter_context(_log(spec.log))
-            error_log = stack.enter_context(_log(spec.error_log)) if spec.error_log else log
-            try:
-                popen = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=error_log,
-                    cwd=self._programs.folder(spec),
-                    env=environment,
-                    start_new_session=True,
-                    user=user.pw_uid if user else None,
-                    group=user.pw_gid if user else None,
-                    extra_groups=[] if user else None,
-                    preexec_fn=_preparation(spec.cpus),
-                )
-            except (OSError, subprocess.SubprocessError, ValueError) as error:
-                raise Refusal(f"cannot start {spec.name} ({' '.join(command)}): {error}") from error
+        popen = start_child(spec, command, environment, self._programs.folder(spec))
         process = Process(number, spec, popen)
         self._all[number] = process
         self._by_pid[popen.pid] = process
@@ -227,44 +207,6 @@ class Processes:
             for one in procfs.all_stats().values()
             if one.parent == own and one.pid not in self._by_pid and one.alive
         }
-
-
-def _user(spec: ProcessSpec) -> pwd.struct_passwd | None:
-    if spec.user is None:
-        return None
-    try:
-        user = pwd.getpwnam(spec.user)
-    except (KeyError, ValueError) as error:
-        raise Refusal(f"there is no user {spec.user!r} to run {spec.name} as") from error
-    if user.pw_uid == os.geteuid():
-        return None
-    if os.geteuid() != 0:
-        raise Refusal(f"only root can run {spec.name} as another user ({spec.user})")
-    return user
-
-
-@contextlib.contextmanager
-def _log(path: str) -> Iterator[int]:
-    try:
-        descriptor = os.open(checked_file(path), _LOG_FLAGS, 0o600)
-    except OSError as error:
-        raise Refusal(f"cannot write the log {path}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _preparation(cpus: frozenset[int] | None) -> Callable[[], None]:
-    """What a child does before it becomes its program."""
-    parent = os.getpid()
-
-    def prepare() -> None:
-        end_with(parent)
-        if cpus is not None:
-            os.sched_setaffinity(0, cpus)
-
-    return prepare
 
 
 def _wait() -> tuple[int, int, int] | None:

@@ -19,10 +19,11 @@ import gevent
 import msgspec
 
 from bakeoff.load import report
-from bakeoff.load.collected import Collected, WorkerPart
+from bakeoff.load.collected import Collected
 from bakeoff.load.crew import LOCAL, Crew, clock_identity
 from bakeoff.load.settings import RUN_OPTION, host_of, parse_settings, targets
-from bakeoff.measure.records import PhaseMeasurement
+from bakeoff.load.workerpart import WorkerPart
+from bakeoff.measure.measurement import PhaseMeasurement
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bakeoff.load import wire
 from bakeoff.measure import histograms
 from bakeoff.measure.histograms import Counters
-from bakeoff.measure.records import Answers, Counts
+from bakeoff.measure.measurement import Answers, Counts
 
 # The key in Locust's report.
 KEY = "bakeoff"

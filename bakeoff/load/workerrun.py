@@ -9,7 +9,7 @@ import numpy as np
 from bakeoff.load import report, wire
 from bakeoff.load.report import Report
 from bakeoff.measure.histograms import Counters
-from bakeoff.measure.records import Counts
+from bakeoff.measure.measurement import Counts
 
 # A folder for raw samples, for tests and doubts: samples-RUN-PID.bin, rows of wire.COLUMNS.
 SAMPLES_VARIABLE = "BAKEOFF_SAMPLES_DIR"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from bakeoff.errors import UsageError
 from bakeoff.experiment import Work
-from bakeoff.measure.records import Answers, Audit, Declared, Finding, PhaseRecord
+from bakeoff.measure.measurement import Answers
+from bakeoff.measure.records import Audit, Declared, Finding, PhaseRecord
 
 INSTRUMENT = "instrument"
 UNDECLARED_WORK = "work not as declared"

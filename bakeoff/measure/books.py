@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bakeoff.measure.records import Counts, Finding, PhaseRecord
+from bakeoff.measure.measurement import Counts
+from bakeoff.measure.records import Finding, PhaseRecord
 
 UNBALANCED = "books do not balance"
 SAMPLES_LOST = "samples lost"

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 from bakeoff.errors import UsageError
+from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument
 from bakeoff.measure.marks import AT_LEAST, RIG_LIMITED, UNEQUAL_WORK
 from bakeoff.measure.metrics import METRICS, format_value
-from bakeoff.measure.records import MetricDocument, RatioDocument, RunDocument
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, one_sided_bound
 
 RATIO = "ratio"

@@ -5,7 +5,8 @@ A difference is a fact about the services: it withholds the verdict words and vo
 
 from collections.abc import Iterator
 
-from bakeoff.measure.records import Answers, Audit, Finding, PhaseRecord, RoundRecord
+from bakeoff.measure.measurement import Answers
+from bakeoff.measure.records import Audit, Finding, PhaseRecord, RoundRecord
 
 UNEQUAL_WORK = "unequal work"
 UNEQUAL_BODIES = "unequal bodies"

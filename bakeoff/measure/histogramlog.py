@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bakeoff.measure import histograms
-from bakeoff.measure.records import Interval
+from bakeoff.measure.measurement import Interval
 
 INTERVAL_S = 1.0
 

@@ -11,7 +11,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
-from bakeoff.measure.records import LATENCY_DIGITS, LATENCY_MAXIMUM_US, LATENCY_MINIMUM_US
+from bakeoff.measure.measurement import LATENCY_DIGITS, LATENCY_MAXIMUM_US, LATENCY_MINIMUM_US
 
 Counters = NDArray[np.int64]
 

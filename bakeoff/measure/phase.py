@@ -4,7 +4,7 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from bakeoff.measure import histograms
-from bakeoff.measure.records import PhaseMeasurement
+from bakeoff.measure.measurement import PhaseMeasurement
 
 
 def encode_measurement(measurement: PhaseMeasurement) -> bytes:

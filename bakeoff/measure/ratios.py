@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from bakeoff.measure.document import MetricDocument, RatioDocument
 from bakeoff.measure.marks import (
     AT_LEAST,
     EXPLORED,
@@ -15,7 +16,6 @@ from bakeoff.measure.marks import (
     UNEQUAL_WORK,
 )
 from bakeoff.measure.metrics import METRICS
-from bakeoff.measure.records import MetricDocument, RatioDocument
 from bakeoff.measure.statistics import (
     FEW_BLOCKS,
     MINIMUM_BLOCKS,

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from bakeoff.measure.histograms import decode, percentiles_ms
-from bakeoff.measure.records import Finding, Interval
+from bakeoff.measure.measurement import Interval
+from bakeoff.measure.records import Finding
 from bakeoff.measure.samples import Sample
 
 NOT_STEADY = "not steady"

@@ -4,20 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bakeoff.measure.document import (
+    BlockDocument,
+    MetricDocument,
+    RatioDocument,
+    RunDocument,
+    ServiceDocument,
+)
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK, block_findings
 from bakeoff.measure.marks import FEW_ROUNDS
 from bakeoff.measure.metrics import METRICS, Metric, family
 from bakeoff.measure.ratios import ratio_documents, spread_of
-from bakeoff.measure.records import (
-    BlockDocument,
-    Figure,
-    Finding,
-    MetricDocument,
-    RatioDocument,
-    RoundRecord,
-    RunDocument,
-    ServiceDocument,
-)
+from bakeoff.measure.records import Figure, Finding, RoundRecord
 from bakeoff.measure.statistics import ALPHA, FEW_BLOCKS, MINIMUM_BLOCKS, geometric_mean
 from bakeoff.measure.words import null_verdict, unseen
 

@@ -7,8 +7,8 @@ says what would not have been seen. "The same within m %" needs the 90 % interva
 import math
 from collections.abc import Mapping, Sequence
 
+from bakeoff.measure.document import RatioDocument
 from bakeoff.measure.metrics import METRICS
-from bakeoff.measure.records import RatioDocument
 from bakeoff.measure.statistics import ALPHA, within
 
 # Set beforehand: a margin chosen after the fact would always be found.

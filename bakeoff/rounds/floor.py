@@ -16,7 +16,8 @@ from bakeoff.measure.histograms import percentiles_ms
 from bakeoff.measure.phase import decode_measurement, merged_latency, merged_lateness
 from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig
-from bakeoff.rig.swarm import PhasePlan, Swarm
+from bakeoff.rig.swarm import Swarm
+from bakeoff.rig.swarmclient import PhasePlan
 
 _START_DEADLINE_S = 20.0
 # The others go on from what they are told, which the null server does not know.

@@ -9,8 +9,9 @@ import msgspec
 
 from bakeoff.build import BuildRecord
 from bakeoff.experiment import Experiment
+from bakeoff.measure.document import BlockDocument, RunDocument
 from bakeoff.measure.post import POST_SAYS
-from bakeoff.measure.records import BlockDocument, Finding, RoundRecord, RunDocument
+from bakeoff.measure.records import Finding, RoundRecord
 from bakeoff.measure.summary import RunFacts, run_document
 from bakeoff.rounds.round import RoundOutcome
 from bakeoff.rounds.schedule import Block

@@ -9,8 +9,9 @@ import numpy as np
 
 from bakeoff.experiment import Work
 from bakeoff.measure.figures import Measured
+from bakeoff.measure.measurement import Answers, PhaseMeasurement
 from bakeoff.measure.phase import merged_latency, merged_lateness
-from bakeoff.measure.records import Answers, Audit, PartUse, PhaseMeasurement, PhaseRecord
+from bakeoff.measure.records import Audit, PartUse, PhaseRecord
 from bakeoff.measure.samples import CoreSample, Sample, core_uses, part_uses
 
 PhaseName = Literal["warm-up", "fixed", "closed", "pilot"]

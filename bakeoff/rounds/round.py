@@ -11,8 +11,9 @@ from bakeoff.experiment import WORKLOADS, Experiment
 from bakeoff.measure.audit import declared_work
 from bakeoff.measure.figures import Measured, round_figures
 from bakeoff.measure.histogramlog import LoggedInterval, logged_intervals
+from bakeoff.measure.measurement import PhaseMeasurement
 from bakeoff.measure.phase import decode_measurement
-from bakeoff.measure.records import Finding, PhaseMeasurement, RoundRecord
+from bakeoff.measure.records import Finding, RoundRecord
 from bakeoff.measure.samples import Sample, other_cores
 from bakeoff.measure.steadiness import steadiness_findings
 from bakeoff.measure.validity import RigFacts, other_process_findings, phase_findings
@@ -20,8 +21,8 @@ from bakeoff.progress import Progress
 from bakeoff.rig.probe import StubProbe
 from bakeoff.rig.rig import Rig
 from bakeoff.rig.service import Service
-from bakeoff.rig.swarm import PhasePlan
-from bakeoff.rig.swarm import Progress as SwarmProgress
+from bakeoff.rig.swarmclient import PhasePlan
+from bakeoff.rig.swarmclient import Progress as SwarmProgress
 from bakeoff.rounds.cut import Cutter
 from bakeoff.rounds.phase import PhaseInputs, PhaseSpec, excess_ms, measured_phase
 from bakeoff.rounds.sampling import Sampling

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bakeoff.measure.measurement import Counts, PhaseMeasurement
 from bakeoff.measure.phase import decode_measurement
-from bakeoff.measure.records import Counts, PhaseMeasurement
 
 ROOT = Path(__file__).resolve().parents[2]
 AD_HOC = ROOT / "bakeoff" / "load" / "ad_hoc.py"

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from bakeoff.load import wire
 from bakeoff.measure import histograms
+from bakeoff.measure.measurement import PhaseMeasurement
 from bakeoff.measure.phase import merged_latency, merged_lateness
-from bakeoff.measure.records import PhaseMeasurement
 from tests.integration.loadrig import (
     SCALE,
     Locust,

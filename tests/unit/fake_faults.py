@@ -2,7 +2,8 @@
 
 import msgspec
 
-from bakeoff.measure.records import Finding, MetricDocument, RatioDocument, RunDocument
+from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument
+from bakeoff.measure.records import Finding
 from tests.unit.fake_run import FakeRun, checks_of, fake_run, with_changes
 
 HOSTILE = "<script>alert(1)</script>'\"&|`*_[x](javascript:alert(1))\x1b[31m\n$\\frac{"

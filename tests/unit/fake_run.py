@@ -14,22 +14,19 @@ from numpy.typing import NDArray
 
 from bakeoff.measure import histograms
 from bakeoff.measure.checks import evaluate_all, parse_check
+from bakeoff.measure.document import BlockDocument, RunDocument
 from bakeoff.measure.histogramlog import LoggedInterval
+from bakeoff.measure.measurement import Answers, Counts, Sums
 from bakeoff.measure.post import POST_SAYS
 from bakeoff.measure.records import (
-    Answers,
     Audit,
-    BlockDocument,
     CoreUse,
-    Counts,
     Declared,
     Figure,
     Finding,
     PartUse,
     PhaseRecord,
     RoundRecord,
-    RunDocument,
-    Sums,
 )
 from bakeoff.measure.samples import Sample
 from bakeoff.measure.summary import RunFacts, run_document

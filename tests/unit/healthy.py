@@ -10,18 +10,8 @@ from scipy import stats
 
 from bakeoff.measure import histograms
 from bakeoff.measure.figures import Measured, round_figures
-from bakeoff.measure.records import (
-    Answers,
-    Audit,
-    CoreUse,
-    Counts,
-    Declared,
-    PartUse,
-    PhaseRecord,
-    RoundRecord,
-    Sums,
-    WorkerBooks,
-)
+from bakeoff.measure.measurement import Answers, Counts, Sums, WorkerBooks
+from bakeoff.measure.records import Audit, CoreUse, Declared, PartUse, PhaseRecord, RoundRecord
 from bakeoff.measure.validity import RigFacts
 
 RATE_RPS = 1000.0

@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 
 from bakeoff.errors import UsageError
 from bakeoff.load import report, wire
-from bakeoff.load.collected import Collected, WorkerPart
+from bakeoff.load.collected import Collected
 from bakeoff.load.locuststats import add_error, add_samples
 from bakeoff.load.report import Report, SparseCounters, digest
 from bakeoff.load.settings import LoadSettings, parse_settings
+from bakeoff.load.workerpart import WorkerPart
 from bakeoff.measure import histograms
+from bakeoff.measure.measurement import Answers, Counts
 from bakeoff.measure.phase import (
     decode_measurement,
     encode_measurement,
     merged_latency,
     merged_lateness,
 )
-from bakeoff.measure.records import Answers, Counts
 
 NS = 1_000_000_000
 START_NS = 5 * NS

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff.measure import histograms
-from bakeoff.measure.records import LATENCY_MAXIMUM_US
+from bakeoff.measure.measurement import LATENCY_MAXIMUM_US
 
 values = st.lists(st.integers(0, LATENCY_MAXIMUM_US), min_size=1, max_size=50)
 

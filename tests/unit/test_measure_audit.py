@@ -9,7 +9,8 @@ from bakeoff.errors import UsageError
 from bakeoff.experiment import WORKLOADS, Work
 from bakeoff.measure.audit import INSTRUMENT, UNDECLARED_WORK, audit_findings, declared_work
 from bakeoff.measure.generator import ARRIVALS
-from bakeoff.measure.records import Answers, Audit, Counts, Declared, PhaseRecord
+from bakeoff.measure.measurement import Answers, Counts
+from bakeoff.measure.records import Audit, Declared, PhaseRecord
 from bakeoff.measure.validity import phase_findings
 from tests.unit.healthy import LARGE, REQUESTS, measured, phase
 

@@ -7,14 +7,9 @@ import pytest
 
 from bakeoff.errors import UsageError
 from bakeoff.measure.checks import RATIO, evaluate, evaluate_all, parse_check
+from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument, ServiceDocument
 from bakeoff.measure.marks import AT_LEAST, RIG_LIMITED, UNEQUAL_WORK
 from bakeoff.measure.metrics import METRICS
-from bakeoff.measure.records import (
-    MetricDocument,
-    RatioDocument,
-    RunDocument,
-    ServiceDocument,
-)
 from bakeoff.measure.statistics import estimate
 
 # Their 95 % interval is 0.92 to 1.08 of the mean, their one-sided bounds 0.94 and 1.06.

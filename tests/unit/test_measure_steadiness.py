@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bakeoff.measure.histograms import encode
-from bakeoff.measure.records import Interval
+from bakeoff.measure.measurement import Interval
 from bakeoff.measure.samples import Sample
 from bakeoff.measure.steadiness import NOT_STEADY, steadiness_findings
 from tests.unit.healthy import histogram

@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 
 from bakeoff.measure import histograms
+from bakeoff.measure.document import BlockDocument, RunDocument
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK
 from bakeoff.measure.figures import Measured, round_figures
+from bakeoff.measure.measurement import Answers
 from bakeoff.measure.metrics import FAMILY, METRICS, SHARED_FAMILY
-from bakeoff.measure.records import (
-    Answers,
-    BlockDocument,
-    Figure,
-    Finding,
-    PhaseRecord,
-    RoundRecord,
-    RunDocument,
-)
+from bakeoff.measure.records import Figure, Finding, PhaseRecord, RoundRecord
 from bakeoff.measure.statistics import holm
 from bakeoff.measure.summary import RunFacts, run_document, stands
 from bakeoff.measure.words import format_percent, format_ratio, null_verdict

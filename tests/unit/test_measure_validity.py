@@ -23,7 +23,8 @@ from bakeoff.measure.generator import (
     GENERATOR_STARVED,
 )
 from bakeoff.measure.marks import CLIENT_LIMITED
-from bakeoff.measure.records import Audit, CoreUse, Counts, Finding, Sums
+from bakeoff.measure.measurement import Counts, Sums
+from bakeoff.measure.records import Audit, CoreUse, Finding
 from bakeoff.measure.validity import (
     ANOTHER_PROCESS,
     PART_DIED,

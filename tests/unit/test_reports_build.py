@@ -12,8 +12,9 @@ import pytest
 import reports
 from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
+from bakeoff.measure.document import BlockDocument
 from bakeoff.measure.marks import RIG_LIMITED, UNEQUAL_WORK
-from bakeoff.measure.records import BlockDocument, Declared
+from bakeoff.measure.records import Declared
 from bakeoff.measure.samples import Sample
 from bakeoff.store import ResultsFolder
 from reports.claims import block_logs, claims, memory_against_throughput

@@ -14,13 +14,13 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from bakeoff.errors import ResultsError
+from bakeoff.measure.document import RunDocument
 from bakeoff.measure.histogramlog import logged_intervals, parse_log
-from bakeoff.measure.records import (
+from bakeoff.measure.measurement import (
     LATENCY_DIGITS,
     LATENCY_MAXIMUM_US,
     LATENCY_MINIMUM_US,
     Interval,
-    RunDocument,
 )
 from bakeoff.store import ResultsFolder, run_schema
 from tests.unit.fake_run import FakeRun, encoded, fake_run
