@@ -33,7 +33,8 @@ PASSED, WRONG = 0, 4
 # What is run against each: some of the suite, so that it stays cheap.
 SOME = (
     "(test_authorisation and not paid and not draft) or test_an_invoice_is_created or "
-    "test_an_etag or test_a_payment_is_made_once or test_a_paid_invoice_is_not"
+    "test_an_etag or test_a_payment_is_made_once or test_a_paid_invoice_is_not or "
+    "test_many_callers"
 )
 
 
