@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import uvloop
 
 from bakeoff.rig.payment_stub import StubFault
 from tests.contract.rig import scaled
@@ -166,7 +167,7 @@ def test_nobody_who_heeds_readiness_notices_a_stop(starter: Starter) -> None:
             instance.await_ready()
             invoices = open_invoices(instance, 12)
             read = f"/v1/invoices/{invoices[0]}/payment"
-            stop = asyncio.run(stop_under_load(instance, read, invoices[1:]))
+            stop = uvloop.run(stop_under_load(instance, read, invoices[1:]))
             check_stop(instance, stop, invoices[1:])
             sent += len(stop.outcomes)
             not_ready_s.append(stop.watched.not_ready_s)
