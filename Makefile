@@ -33,7 +33,7 @@ doctor: setup
 # The truth tests run by themselves: they hold the generator against a server, a core each.
 TRUTH := tests/integration/test_truth.py
 # In the order of collection: the end-to-end tests, which take longest, come first.
-PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 3 --no-loadscope-reorder
 # Counts are a twentieth of a full run's; BAKEOFF_SCALE=1 has them all, as `make soak` does.
 test: setup
 	$(BIN)/pytest -q $(PARALLEL) --ignore=$(TRUTH) $(ARGS)
@@ -46,7 +46,7 @@ contract: setup
 # Whole counts, one test after the other, and a summary to keep in results/.
 SOAKED := $(TRUTH) tests/contract tests/model tests/money tests/running
 soak: setup
-	BAKEOFF_SCALE=1 $(BIN)/pytest -v -p tests.soak --timeout 14400 \
+	BAKEOFF_SCALE=1 $(BIN)/python -m pytest -v -p tests.soak --timeout 14400 \
 		--summary results/soak-$$(date -u +%Y-%m-%dT%H-%M-%S).md $(SOAKED) $(ARGS)
 
 proto: setup

@@ -132,6 +132,8 @@ class Part:
         self._known: set[int] = set()
         self._reaped_us = 0
         self._cpu_us = 0
+        self._run_queue_us = 0
+        self._switches = 0
         self._ended = (0, 0)
 
     @property
@@ -179,7 +181,12 @@ class Part:
             except OSError:
                 # It has just ended: the next reading finds what it used elsewhere.
                 continue
+        # Between the end of a process and its burial what it had used is not seen.
         self._cpu_us = max(self._cpu_us, cpu_us)
+        run_queue_us = (self._ended[0] + sum(one.run_queue_ns for one in used)) // 1000
+        self._run_queue_us = max(self._run_queue_us, run_queue_us)
+        switches = self._ended[1] + sum(one.switches for one in used)
+        self._switches = max(self._switches, switches)
         if not used:
             return None
         shared = max(one.shared for one in used)
@@ -193,10 +200,10 @@ class Part:
             # The kernel keeps one mark a process, and marks of several do not add up.
             "peak_rss_bytes": max(peak, rss_bytes),
             "cpu_us": self._cpu_us,
-            "run_queue_us": (self._ended[0] + sum(one.run_queue_ns for one in used)) // 1000,
+            "run_queue_us": self._run_queue_us,
             "threads": sum(one.threads for one in used),
             "open_files": sum(one.open_files for one in used),
-            "context_switches": self._ended[1] + sum(one.switches for one in used),
+            "context_switches": self._switches,
         }
 
     def reset_peak(self) -> None:

@@ -234,6 +234,38 @@ wait()
             assert row["peak_rss_bytes"] >= row["rss_bytes"]
 
 
+def test_no_counter_falls_while_a_child_is_dead_and_not_buried(tmp_path: Path) -> None:
+    body = (
+        _WAIT
+        + """
+child = os.fork()
+if child == 0:
+    for _ in range(200):
+        time.sleep(0.001)
+    say("slept"); time.sleep(600)
+wait()
+os.kill(child, 9)
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+say("dead"); wait()
+os.waitpid(child, 0)
+say("buried"); wait()
+"""
+    )
+    with _running(tmp_path, body) as (host, process):
+        process.wait_for_line("slept", DEADLINE_S)
+        with host.watch({"service": [process.pid]}, 0.05) as watch:
+            rows = [watch.read_now("service")]
+            assert rows[0]["processes"] == 2
+            for said in ("dead", "buried"):
+                _go_on(process)
+                process.wait_for_line(said, DEADLINE_S)
+                rows.append(watch.read_now("service"))
+    for name in ("cpu_us", "run_queue_us", "context_switches"):
+        counts = [row[name] for row in rows]
+        assert counts == sorted(counts), name
+    assert rows[0]["context_switches"] >= 200
+
+
 def test_parts_do_not_overlap(tmp_path: Path) -> None:
     """Ours has the far end in it, and not what the far end started."""
     body = (

@@ -11,7 +11,7 @@ from bakeoff.experiment import LOCAL, SERVICES
 from bakeoff.hosts.host import Host, ProcessSpec
 from bakeoff.manifest import load_manifest
 from bakeoff.rig.postgres import Postgres
-from bakeoff.rig.rig import MIGRATIONS, SEED
+from bakeoff.rig.rig import MIGRATIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 _DEADLINE_S = 1700.0
@@ -24,9 +24,13 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture(scope="module")
-def database_url(host: Host) -> Iterator[str]:
+def database_url(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    # Each of their tests copies this database and brings rows of its own: a seed would be copied
+    # a hundred times for nothing.
+    no_seed = tmp_path_factory.mktemp("sql") / "seed.sql"
+    no_seed.touch()
     with Postgres(host) as postgres:
-        postgres.prepare_template(MIGRATIONS, SEED)
+        postgres.prepare_template(MIGRATIONS, no_seed)
         yield postgres.fresh_database("service_tests")
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.experiment import ROOT
+
 pytest_plugins = ["pytester"]
 
 _TESTS = """
@@ -18,8 +20,9 @@ def test_fails():
 
 
 def test_the_summary_has_what_tests_said_and_how_they_ended(
-    pytester: pytest.Pytester, tmp_path: Path
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(test_it=_TESTS)
     path = tmp_path / "kept" / "soak.md"
     pytester.runpytest_subprocess("-p", "tests.soak", "--summary", str(path))
