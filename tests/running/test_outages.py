@@ -18,7 +18,6 @@ import uvloop
 from protos.payment.v1.payment_pb2 import CreatePaymentRequest, GetPaymentRequest, Payment
 from protos.payment.v1.payment_pb2_grpc import PaymentsServicer, add_PaymentsServicer_to_server
 from stub_payment.payments import payment_of_invoice
-from tests.contract.rig import SCALE
 from tests.contract.wire import Answer
 from tests.running.client import Client, Outcome, open_load
 from tests.running.link import Link
@@ -106,7 +105,6 @@ def parts(starter: Starter) -> Iterator[tuple[Instance, Link, Provider]]:
         yield instance, link, provider
 
 
-@pytest.mark.skipif(SCALE < 1, reason="500 requests a second take the whole machine: make soak")
 @pytest.mark.parametrize("name", OUTAGES)
 def test_an_outage_is_said_clearly_and_got_over(
     parts: tuple[Instance, Link, Provider], name: str
