@@ -24,7 +24,7 @@ def test_clients_that_hang_up(shop: Shop, clients: Clients) -> None:
         (invoice, str(uuid4()), chance.uniform(0, LONGEST_S), chance.random() < 0.5)
         for invoice in shop.invoices(clients.api, scaled(INVOICES))
     ]
-    at_once(lambda call: _leave(clients, *call), given, CLIENTS)
+    at_once(lambda call: clients.hang_up(*call), given, CLIENTS)
     settle(shop, clients.api.account)
     started = history(shop, clients)
     # Those that left in an orderly way were heard, at least.
@@ -39,9 +39,3 @@ def test_clients_that_hang_up(shop: Shop, clients: Clients) -> None:
     found = closed(shop, clients, "hang-ups", began_s)
     print(f"  {len(started.attempts)} of {len(given)} had started, {len(swept)} were swept")
     assert len(found.charges) == len(given)
-
-
-def _leave(clients: Clients, invoice: str, key: str, delay_s: float, abrupt: bool) -> None:
-    clients.hang_up(invoice, key, delay_s, abrupt)
-    # Waits for its turn at the database, so that those who have left are not too many at once.
-    clients.api.get(f"/v1/invoices/{invoice}")

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import uvloop
+
 _T = TypeVar("_T")
 DEADLINE_S = 60.0
 
@@ -15,7 +17,7 @@ class Background(AbstractContextManager["Background"]):
     """The loop, from entry to exit."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import cast
 
 from bakeoff.owner import Owner
 from protos.payment.v1.payment_pb2 import (
@@ -131,8 +132,7 @@ class _Connection(asyncio.Protocol):
         self._greeted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self.provider.connections.add(self)
         self.provider.accepted += 1
         if self.provider.greeting is None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+import uvloop
 from google.protobuf.empty_pb2 import Empty
 
 from protos.payment.v1.payment_pb2 import Behaviour
@@ -68,7 +69,7 @@ def test_calls_in_flight_on_one_connection_are_answered_at_once(
             return found
 
         start_s = time.monotonic()
-        outcomes = asyncio.run(burst())
+        outcomes = uvloop.run(burst())
         took_s = time.monotonic() - start_s
         bad = [outcome for outcome in outcomes if outcome.status != 200]
         assert not bad, (len(bad), bad[0])
@@ -100,7 +101,7 @@ def test_as_many_calls_arrive_as_are_sent(starter: Starter) -> None:
             parts = await asyncio.gather(*(on_one_connection() for _ in range(CONNECTIONS)))
             return [outcome for part in parts for outcome in part]
 
-        outcomes = asyncio.run(run())
+        outcomes = uvloop.run(run())
         snapshot = control.Snapshot(Empty(), timeout=DEADLINE_S)
         control.Reset(Empty(), timeout=DEADLINE_S)
     assert len(of_status(outcomes, 200)) == CALLS

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+import uvloop
 
 from protos.payment.v1.payment_pb2 import Payment
 from tests.contract.problems import PREFIX
@@ -351,4 +352,4 @@ def storm(instance: Instance, invoice: str, count: int) -> dict[str, int]:
         client.close()
         return counts
 
-    return asyncio.run(run())
+    return uvloop.run(run())

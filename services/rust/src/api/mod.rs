@@ -21,7 +21,6 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any, get, post};
 use chrono::{DateTime, SecondsFormat, Utc};
-use sqlx::PgPool;
 
 use auth::Authenticator;
 use problem::Problem;
@@ -30,11 +29,11 @@ use query::CursorKey;
 use crate::config::Config;
 use crate::paying::Payer;
 use crate::payments::Client;
-use crate::postgres;
+use crate::postgres::{self, Pool};
 
 /// What the handlers share.
 pub struct App {
-    pub pool: PgPool,
+    pub pool: Pool,
     pub payments: Arc<Client>,
     pub payer: Arc<Payer>,
     authenticator: Authenticator,

@@ -7,7 +7,7 @@ mod sweeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::billing::{Attempt, Error, Invoice, Payment};
 use crate::config::Config;
 use crate::payments::{CallMeta, Client};
-use crate::postgres::{self, Key, LiveAttempt};
+use crate::postgres::{self, Key, LiveAttempt, Pool};
 
 /// How long over the call's limit a request waits for its answer.
 const ANSWER_MARGIN: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ pub type Render = fn(invoice_id: Uuid, payment: &Payment, request_id: &str) -> (
 
 /// Pays invoices, each detached from the request that asks for it.
 pub struct Payer {
-    pool: PgPool,
+    pool: Pool,
     payments: Arc<Client>,
     render: Render,
     timeout: Duration,
@@ -63,7 +63,7 @@ enum Claim {
 }
 
 impl Payer {
-    pub fn new(config: &Config, pool: PgPool, payments: Arc<Client>, render: Render) -> Self {
+    pub fn new(config: &Config, pool: Pool, payments: Arc<Client>, render: Render) -> Self {
         Self {
             pool,
             payments,

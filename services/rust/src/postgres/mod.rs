@@ -10,16 +10,24 @@ pub use invoices::*;
 pub use keys::*;
 pub use subscriptions::*;
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, Postgres, SqlSafeStr, Transaction};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::billing::Error;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to show at its return that it is a good one.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_WHEN_IDLE_FOR: Duration = Duration::from_secs(1);
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGER_THAN_ANY_RUN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -58,8 +66,78 @@ const STATEMENTS: [&str; 26] = [
     keys::KEY_EXPIRE,
 ];
 
+/// The connections to the database.
+#[derive(Clone)]
+pub struct Pool {
+    connections: PgPool,
+    /// One a connection. sqlx has one limit for waiting and connecting: under load, all who come to
+    /// connect have waited for so long that none has the time for it, also when the database is back.
+    turns: Arc<Semaphore>,
+}
+
+impl Pool {
+    async fn take(&self) -> Result<Checkout, sqlx::Error> {
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
+        if self.connections.num_idle() > 0 {
+            let inner = self.connections.acquire().await?;
+            return Ok(Checkout { inner, turn });
+        }
+        // On its own: it is opened also if nobody waits for it any more, as in Go.
+        let connections = self.connections.clone();
+        let opening = tokio::spawn(async move {
+            let inner = connections.acquire().await?;
+            Ok(Checkout { inner, turn })
+        });
+        opening.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
+
+    /// Waits for connections in use and closes all.
+    pub async fn close(&self) {
+        self.turns.close();
+        self.connections.close().await;
+    }
+}
+
+/// A connection that was checked out; it goes back when it is dropped.
+pub struct Checkout {
+    inner: PoolConnection<Postgres>,
+    turn: OwnedSemaphorePermit,
+}
+
+impl Deref for Checkout {
+    type Target = PoolConnection<Postgres>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl DerefMut for Checkout {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.inner
+    }
+}
+
+impl Drop for Checkout {
+    /// What sqlx does with a connection of its own accord, which waits for ever for a database that
+    /// does not answer any more.
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let returned = timeout(RETURN_TIMEOUT, self.inner.return_to_pool());
+        let turn = self.turn.split(1);
+        runtime.spawn(async move {
+            // Given up, it is closed.
+            drop(returned.await);
+            drop(turn);
+        });
+    }
+}
+
 /// Makes the pool without a connection: the database may come later, see [`open`].
-pub fn pool(database: &PgConnectOptions, max_connections: u32) -> PgPool {
+pub fn pool(database: &PgConnectOptions, max_connections: u32) -> Pool {
     let options = database
         .clone()
         .statement_cache_capacity(STATEMENT_CACHE_CAPACITY)
@@ -72,11 +150,11 @@ pub fn pool(database: &PgConnectOptions, max_connections: u32) -> PgPool {
         ])
         // The Go driver logs no statement either.
         .disable_statement_logging();
-    PgPoolOptions::new()
+    let connections = PgPoolOptions::new()
         // No `min_connections`: while the database is away sqlx's own refill waits up to a minute
         // between two tries, and keeps requests from the slots it waits for. `open` fills the pool.
         .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(CONNECT_TIMEOUT)
         .max_lifetime(LONGER_THAN_ANY_RUN)
         .idle_timeout(LONGER_THAN_ANY_RUN)
         // By default each checkout pings; as in pgx only one after a second of idleness does.
@@ -99,14 +177,18 @@ pub fn pool(database: &PgConnectOptions, max_connections: u32) -> PgPool {
                 Ok(())
             })
         })
-        .connect_lazy_with(options)
+        .connect_lazy_with(options);
+    Pool {
+        connections,
+        turns: Arc::new(Semaphore::new(max_connections as usize)),
+    }
 }
 
 /// Opens every connection of the pool, trying again until the database is there.
-pub async fn open(pool: PgPool) {
+pub async fn open(pool: Pool) {
     let mut connections = Vec::new();
-    while connections.len() < pool.options().get_max_connections() as usize {
-        match pool.acquire().await {
+    while connections.len() < pool.connections.options().get_max_connections() as usize {
+        match pool.take().await {
             // Held till all are open: so each one acquired is another one.
             Ok(connection) => connections.push(connection),
             Err(sqlx::Error::PoolClosed) => return,
@@ -120,15 +202,16 @@ pub async fn open(pool: PgPool) {
 }
 
 /// Whether the database answers within a second.
-pub async fn is_ready(pool: &PgPool) -> bool {
-    let ping = async { pool.acquire().await?.ping().await };
-    matches!(tokio::time::timeout(READY_TIMEOUT, ping).await, Ok(Ok(())))
+pub async fn is_ready(pool: &Pool) -> bool {
+    let ping = async { pool.take().await?.ping().await };
+    matches!(timeout(READY_TIMEOUT, ping).await, Ok(Ok(())))
 }
 
 /// Checks out one connection.
-pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, Error> {
-    pool.acquire()
-        .await
+pub async fn acquire(pool: &Pool) -> Result<Checkout, Error> {
+    let acquired = timeout(ACQUIRE_TIMEOUT, pool.take()).await;
+    acquired
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
         .map_err(|error| Error::DatabaseUnavailable(format!("acquire: {error}")))
 }
 
