@@ -6,6 +6,7 @@ The master may be one that this class started or one that runs elsewhere; both a
 
 import json
 import secrets
+import signal
 import time
 import urllib.error
 import urllib.parse
@@ -27,6 +28,8 @@ _START_DEADLINE_S = 30.0
 _POLL_S = 0.1
 # Each look costs the master about a millisecond of the generator's core.
 _PROGRESS_S = 0.5
+# All that they measured has been read by then, and Locust takes seconds to say good-bye.
+_STOP_SIGNAL = signal.SIGKILL
 # A phase is over when its last report is in; more than this beyond its end is a fault.
 _LAST_REPORT_DEADLINE_S = 20.0
 
@@ -284,6 +287,7 @@ class Swarm(AbstractContextManager["Swarm"]):
             log=str(folder / f"{name}.log"),
             # The numbers of this machine's cores say nothing about another's.
             cpus=settings.cpus if is_here else None,
+            stop_signal=_STOP_SIGNAL,
         )
 
     def _master_ports(self) -> dict[str, Any]:
