@@ -32,8 +32,9 @@ doctor: setup
 
 # The truth tests run by themselves: they hold the generator against a server, a core each.
 TRUTH := tests/integration/test_truth.py
-# In the order of collection: the end-to-end tests, which take longest, come first.
-PARALLEL := -n 3 --no-loadscope-reorder
+# Half of their time the tests wait, so two cores have work for four. In the order of collection:
+# the longest come first.
+PARALLEL := -n 4 --no-loadscope-reorder
 # Counts are a twentieth of a full run's; BAKEOFF_SCALE=1 has them all, as `make soak` does.
 test: setup
 	$(BIN)/pytest -q $(PARALLEL) --ignore=$(TRUTH) $(ARGS)

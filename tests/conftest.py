@@ -1,13 +1,30 @@
 """What holds for all tests: the flag for golden files, which tests stay together, and time for
 the builds that the first of them may need."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+# Else each of several hundred processes of a run would compile every module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 _HERE = Path(__file__).parent
+# Its tests share a rig.
+_UP = "tests/e2e/test_up.py"
+# Files, and a folder, whose tests take a minute or more in one process.
+_LONGEST = (
+    "tests/integration/test_services.py",
+    "tests/integration/test_load_runs.py",
+    _UP,
+    "tests/e2e/test_compare.py",
+    "tests/contract/test_schema.py",
+    "tests/e2e/",
+)
 _BUILT = {"contract", "money", "running"}
 # Of a release build of both, from nothing, on a machine that does other things, too.
 _BUILD_S = 1800.0
@@ -15,10 +32,11 @@ _BUILD_S = 1800.0
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """A file's tests share what is slow to start, so they go to one process of a parallel run;
-    an end-to-end test shares nothing."""
+    an end-to-end test shares nothing, but for those of `bakeoff up`."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return nodeid if file.startswith("tests/e2e/") and file != _UP else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
@@ -34,13 +52,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whichever test of both services comes first builds them, and the others wait for it."""
+    """The longest come first, so that no process of a parallel run is left with one at the end.
+
+    Whichever test of both services comes first builds them, and the others wait for it."""
+    items.sort(key=lambda item: _place(item.nodeid))
     usual_s = float(config.getini("timeout"))
     for item in items:
         if _BUILT.intersection(item.path.relative_to(_HERE).parts):
             marker = item.get_closest_marker("timeout")
             own_s = usual_s if marker is None else float(marker.args[0])
             item.add_marker(pytest.mark.timeout(own_s + _BUILD_S), append=False)
+
+
+def _place(nodeid: str) -> int:
+    for place, start in enumerate(_LONGEST):
+        if nodeid.startswith(start):
+            return place
+    return len(_LONGEST)
 
 
 @pytest.fixture

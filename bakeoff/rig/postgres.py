@@ -123,10 +123,9 @@ class Postgres(_Server, Owner):
 
     def _initialise(self, folder: str) -> None:
         # Both files go to the user that Postgres runs as, and no other may read them.
-        name = Path(folder).name
-        password = self.host.write_file(f"{name}/password", self._password.encode(), self._user)
-        access = f"host all {USER} all scram-sha-256\n".encode()
-        self.host.write_file(f"{name}/pg_hba.conf", access, self._user)
+        password = f"{Path(folder).name}/password"
+        password = self.host.write_file(password, self._password.encode(), self._user)
+        self._write_access(folder)
         argv = [
             *("initdb", "--pgdata", f"{folder}/data", "--username", USER, "--pwfile", password),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"),
@@ -138,6 +137,10 @@ class Postgres(_Server, Owner):
                     raise StartError(f"initdb failed: {initdb.how_it_ended()}")
         finally:
             self.host.remove_tree(password)
+
+    def _write_access(self, folder: str) -> None:
+        access = f"host all {USER} all scram-sha-256\n".encode()
+        self.host.write_file(f"{Path(folder).name}/pg_hba.conf", access, self._user)
 
     @contextmanager
     def _start(self, folder: str) -> Iterator[HostProcess]:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -20,6 +21,8 @@ _START_DEADLINE_S = 30.0
 _POLL_S = 0.1
 # Each look costs the master about a millisecond of the generator's core.
 _PROGRESS_S = 0.5
+# All that they measured has been read by then, and Locust takes seconds to say good-bye.
+_STOP_SIGNAL = signal.SIGKILL
 # A phase is over when its last report is in; more than this beyond its end is a fault.
 _LAST_REPORT_DEADLINE_S = 20.0
 
@@ -165,6 +168,7 @@ class Swarm(Owner):
             log=str(folder / f"{name}.log"),
             # The numbers of this machine's cores say nothing about another's.
             cpus=settings.cpus if is_here else None,
+            stop_signal=_STOP_SIGNAL,
         )
 
     def _master_ports(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
         def start(name: str) -> Target:
             if not benches:
-                benches.append(stack.enter_context(bench(tmp_path_factory.mktemp("contract"))))
+                benches.append(stack.enter_context(bench(tmp_path_factory, "contract")))
             if name not in targets:
                 targets[name] = stack.enter_context(benches[0].service(name))
             return targets[name]

@@ -1,13 +1,17 @@
 """The rig of the contract's tests: Postgres, the payment stub, and services beside each other."""
 
+import fcntl
 import os
 import secrets
+import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 import psycopg
+import pytest
 from psycopg import sql
 
 from bakeoff.build import build
@@ -28,6 +32,7 @@ SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
 TEMPLATE = "billing_template"
 # Above what any test makes the provider take, so that a busy machine times nothing out.
 PAYMENT_TIMEOUT_MS = 5000
+END_DEADLINE_S = 60.0
 
 
 def scaled(count: int) -> int:
@@ -97,13 +102,60 @@ class Bench:
         return self.postgres.url_for(name)
 
 
+class SeededPostgres(Postgres):
+    """A server with its template. A run of the tests seeds once, whatever its processes: each
+    server starts on a copy of those data, and so has their password."""
+
+    def __init__(self, host: Host, factory: pytest.TempPathFactory) -> None:
+        super().__init__(host)
+        self._seeded = _run_folder(factory) / "seeded-postgres"
+
+    def _initialise(self, folder: str) -> None:
+        self._seeded.mkdir(exist_ok=True)
+        password = self._seeded / "password"
+        with (self._seeded / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not password.exists():
+                with _Origin(self.host) as origin:
+                    origin.prepare_template(MIGRATIONS, SEED)
+                    origin.leave_data(self._seeded / "data")
+                    password.write_text(origin.password)
+        self._password = password.read_text()
+        self._write_access(folder)
+        data = Path(folder, "data")
+        shutil.copytree(self._seeded / "data", data)
+        if self._user is not None:
+            for path in (data, *data.rglob("*")):
+                shutil.chown(path, self._user)
+
+
+class _Origin(Postgres):
+    """The server that is seeded."""
+
+    @property
+    def password(self) -> str:
+        return self._password
+
+    def leave_data(self, folder: Path) -> None:
+        """Ends it well, so that what starts on a copy has nothing to recover."""
+        self._process.signal(signal.SIGINT)
+        self._process.wait(END_DEADLINE_S)
+        shutil.copytree(Path(self._process.spec.cwd, "data"), folder)
+
+
+def _run_folder(factory: pytest.TempPathFactory) -> Path:
+    """The folder of this run of the tests, whatever processes it has."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
+def bench(factory: pytest.TempPathFactory, name: str) -> Iterator[Bench]:
     """Postgres with its template, and the stub."""
+    folder = factory.mktemp(name)
     with ExitStack() as stack:
         host = stack.enter_context(Host(LOCAL, run_id=secrets.token_hex(8)))
-        postgres = stack.enter_context(Postgres(host))
-        postgres.prepare_template(MIGRATIONS, SEED)
+        postgres = stack.enter_context(SeededPostgres(host, factory))
         stub = stack.enter_context(
             PaymentStub(host, processes=2, ledger=str(folder / "ledger.sqlite"))
         )

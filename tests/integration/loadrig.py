@@ -15,6 +15,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,12 @@ def exists(pid: int) -> bool:
 
 @contextmanager
 def process(
-    *arguments: str, environment: Mapping[str, str] | None = None, core: int | None = None
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    core: int | None = None,
+    last: signal.Signals = signal.SIGTERM,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A Python process (its standard output a pipe); SIGTERM at the end, then SIGKILL."""
+    """A Python process (its standard output a pipe); `last` at the end, then SIGKILL."""
     # It ends even when the tests are killed. Not by a preexec_fn: with one Python forks, and where
     # gRPC is at work in this process, its handlers crash the child (grpc/grpc#43055).
     command = ["setpriv", "--pdeathsig", "TERM", sys.executable, *arguments]
@@ -73,7 +77,7 @@ def process(
             yield started
         finally:
             if started.poll() is None:
-                started.terminate()
+                started.send_signal(last)
                 try:
                     started.wait(DEADLINE_S / 4)
                 except subprocess.TimeoutExpired:
@@ -206,7 +210,10 @@ def locust(
     environment: Mapping[str, str] | None = None,
     master_port: Callable[[int], int] = lambda port: port,
 ) -> Iterator[Locust]:
-    """A master with `workers` (0: a local Locust). `master_port` may put a proxy between."""
+    """A master with `workers` (0: a local Locust). `master_port` may put a proxy between.
+
+    What still runs at the end is killed: saying good-bye would take a master two seconds.
+    """
     env = {"BAKEOFF_ANNOUNCE": "1", "BAKEOFF_RUN_TOKEN": TOKEN, **(environment or {})}
     common = ("-m", "locust", "-f", str(locustfile), *arguments)
     web = ("--web-host", "127.0.0.1", "--web-port", "0")
@@ -216,7 +223,8 @@ def locust(
         else ()
     )
     with ExitStack() as stack:
-        first = stack.enter_context(process(*common, *web, *master, environment=env, core=core))
+        start = partial(process, *common, environment=env, core=core, last=signal.SIGKILL)
+        first = stack.enter_context(start(*web, *master))
         said = json_line(first)
         found = Locust(f"http://127.0.0.1:{said['web_port']}", first)
         if not workers:
@@ -224,9 +232,7 @@ def locust(
         for _ in range(workers):
             port = master_port(said["master_port"])
             where = ("--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
-            found.workers.append(
-                stack.enter_context(process(*common, *where, environment=env, core=core))
-            )
+            found.workers.append(stack.enter_context(start(*where)))
         found.engine_pids += [json_line(worker)["engine_pid"] for worker in found.workers]
         yield found
 

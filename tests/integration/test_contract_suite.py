@@ -42,7 +42,7 @@ SOME = (
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The good service."""
     with ExitStack() as stack:
-        rig = stack.enter_context(bench(tmp_path_factory.mktemp("suite")))
+        rig = stack.enter_context(bench(tmp_path_factory, "suite"))
         yield stack.enter_context(rig.service(SERVICE))
 
 

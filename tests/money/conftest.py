@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Postgres and the provider."""
-    with bench(tmp_path_factory.mktemp("money")) as made:
+    with bench(tmp_path_factory, "money") as made:
         yield made
 
 

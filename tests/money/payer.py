@@ -213,6 +213,8 @@ class Payer:
             if attempt.client_key is None:
                 return said
             (stored,) = self.session.run("key_get", self.account, attempt.client_key)
+            if stored[2] is None:  # which only a mutant meets
+                return _problem(500, "internal")
             return Said(stored[2], bytes(stored[3]), replayed=True)
         return said
 

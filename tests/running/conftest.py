@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def running_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """The rig of these tests, which some of them break and mend."""
-    with bench(tmp_path_factory.mktemp("running")) as made:
+    with bench(tmp_path_factory, "running") as made:
         yield made
 
 
