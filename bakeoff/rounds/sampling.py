@@ -47,10 +47,12 @@ class Sampling(Owner):
         return monotonic_s - self.zero_s
 
     def read_all(self) -> float:
-        """Reads every part now, beside the regular samples; when that was, on the round's clock."""
+        """Reads every part now, beside the regular samples. Gives the moment before, on the round's
+        clock: all these readings are at or after it."""
+        moment_s = self.on_round_clock(time.monotonic())
         for name, watch in self._watches.items():
             self._extra[name] += [watch.read_now(part) for part in self._parts[name]]
-        return self.on_round_clock(time.monotonic())
+        return moment_s
 
     def reset_peak(self) -> None:
         """Sets the service's high-water mark of memory to its present memory, where it is ours."""

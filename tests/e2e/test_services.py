@@ -117,9 +117,7 @@ def test_two_services_that_run_elsewhere(elsewhere: Checkout, tmp_path: Path) ->
     document = _compare(elsewhere, tokens, ("--services", "live,other"))
     for service in document["services"].values():
         _check_unread(service["metrics"])
-        # A busy machine may have lost samples, but not for that reason.
-        generator = service["metrics"]["generator_cpu_us_per_request"]
-        assert generator["value"] or "elsewhere" not in generator["reason"]
+        assert service["metrics"]["generator_cpu_us_per_request"]["value"] > 0
         assert service["build"]["url"].startswith("http://127.0.0.1:")
     assert any("database not reset" in mark for mark in document["ratios"]["p50_ms"]["marks"])
     assert not [one for one in document["validity"] if one["rule"] in _UNEQUAL]
@@ -136,8 +134,7 @@ def test_one_that_runs_elsewhere_beside_one_that_is_started(
     document = _compare(elsewhere, tmp_path / "tokens.json", ("--services", "steady,live"))
     ours = document["services"]["steady"]["metrics"]
     assert ours["sql_statements_per_request"]["value"] == 2.0
-    # A busy machine may have lost samples, but not for that reason.
-    assert "elsewhere" not in str(ours["cpu_us_per_request"]["reason"])
+    assert ours["cpu_us_per_request"]["value"] > 0
     assert not any("elsewhere" in mark for mark in ours["p50_ms"]["marks"])
     _check_unread(document["services"]["live"]["metrics"])
     # Both have the seed's data, and answer alike: that much can be seen from outside.
