@@ -2,6 +2,7 @@
 the builds that the first of them may need."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from xdist.scheduler import LoadScopeScheduling
 # Else each of several hundred processes of a run would compile every module anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A shell starts what runs in its background with SIGINT ignored, and what tests start and interrupt
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _HERE = Path(__file__).parent
 # Its tests share a rig.
