@@ -2,6 +2,7 @@
 does not share an interpreter with the load that goes through it."""
 
 import asyncio
+import select
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -38,8 +39,14 @@ class Link(Owner):
     def _end(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()  # it ends with it
-        self._process.wait(DEADLINE_S)
-        self._process.stdout.close()
+        try:
+            self._process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._process.stdout.close()
 
     def url(self, url: str) -> str:
         """The same URL, through this link."""
@@ -76,7 +83,12 @@ class Link(Owner):
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        # Each answer is one line, and it says nothing unasked, so none waits in a buffer.
+        readable, _, _ = select.select([self._process.stdout], [], [], DEADLINE_S)
+        assert readable, f"the link (process {self._process.pid}) said nothing in {DEADLINE_S:g} s"
+        answer = self._process.stdout.readline().strip()
+        assert answer, f"the link (process {self._process.pid}) has ended: see its traceback above"
+        return answer
 
 
 class _Far:
