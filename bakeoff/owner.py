@@ -1,7 +1,8 @@
 """What owns other things for as long as it is entered: processes, channels, servers, watches."""
 
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -20,10 +21,27 @@ class Owner(ABC):
     def _begin(self, stack: ExitStack) -> None:
         """Begins everything and enters it on `stack`, each as soon as it has to be ended."""
 
-    def __enter__(self) -> Self:
+    def await_ready(self) -> None:
+        """Waits for what `_begin` did not; an error says what does not get ready."""
+
+    @contextmanager
+    def starting(self) -> Iterator[Self]:
+        """It has begun, and gets ready while its user does other things, till `await_ready`."""
+        self._begin_all()
+        with self._stack:
+            yield self
+
+    def _begin_all(self) -> None:
         with ExitStack() as stack:
             self._begin(stack)
             self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        self._begin_all()
+        with ExitStack() as undo:
+            undo.push(self)
+            self.await_ready()
+            undo.pop_all()
         return self
 
     def __exit__(

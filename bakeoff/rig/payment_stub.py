@@ -168,10 +168,13 @@ class PaymentStub(Owner):
 
     def _begin(self, stack: ExitStack) -> None:
         self._process = stack.enter_context(self.host.start(self._spec))
+
+    def await_ready(self) -> None:
+        """Waits till it serves: then `targets` and `control` are known."""
         line = json.loads(self._process.wait_for_line('"ports"', _START_DEADLINE_S))
         self.targets = tuple(f"{self._address}:{port}" for port in line["ports"])
         self.control = StubControl(f"{self._address}:{line['control_port']}")
-        stack.callback(self.control.close)
+        self._stack.callback(self.control.close)
 
     @property
     def pids(self) -> list[int]:

@@ -61,10 +61,12 @@ class Rig(Owner):
 
     def _begin(self, stack: ExitStack) -> None:
         if self._starts_any:
+            # It gets ready while Postgres is seeded.
+            self.stub = stack.enter_context(self._new_stub().starting())
             self.postgres = self._new_postgres()
             stack.enter_context(self.postgres)
             self.postgres.prepare_template(MIGRATIONS, SEED)
-            self.stub = stack.enter_context(self._new_stub())
+            self.stub.await_ready()
             invoices = self.postgres.seeded("invoices")
             self._access = Access(
                 tokens=mint_tokens(self.credentials, invoices),

@@ -67,3 +67,31 @@ def test_it_may_be_entered_again() -> None:
         with parts:
             pass
     assert parts.noted == ["+a", "-a"] * 2
+
+
+class _Slow(_Parts):
+    """Gets ready in its own time, unless it `fails`; the last part of it comes then."""
+
+    def await_ready(self) -> None:
+        self.add("ready")
+
+
+def test_entered_it_is_ready() -> None:
+    with _Slow("a") as slow:
+        assert slow.noted == ["+a", "+ready"]
+    assert slow.noted == ["+a", "+ready", "-ready", "-a"]
+
+
+def test_one_that_gets_ready_beside_others_is_ended_with_all_that_came_later() -> None:
+    with _Slow("a").starting() as slow:
+        assert slow.noted == ["+a"]
+        slow.await_ready()
+    assert slow.noted == ["+a", "+ready", "-ready", "-a"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_one_that_does_not_get_ready_is_ended(beside: bool) -> None:
+    slow = _Slow("a", fails="ready")
+    with pytest.raises(ValueError, match="ready"), slow.starting() if beside else slow:
+        slow.await_ready()
+    assert slow.noted == ["+a", "-a"]
