@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -15,11 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from bakeoff.measure.document import RunDocument
 from bakeoff.measure.metrics import format_number
 from reports import facts
+from reports.plot import Plot
 
-# Okabe and Ito's blue and vermilion: told apart with any colour vision, and by their dashes.
-COLOURS = ("#0072B2", "#D55E00")
-DASHES = ("solid", (0, (5, 1.5)))
-GREY = "#767676"
 WIDTH_IN = 8.6
 _PNG_DPI = 150
 _STYLE: dict[Any, Any] = {
@@ -39,17 +35,6 @@ _STYLE: dict[Any, Any] = {
 }
 
 Axes = Any
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn plot: `caption` says how to read it."""
-
-    name: str
-    title: str
-    caption: str
-    svg: bytes
-    png: bytes
 
 
 def draw(

@@ -11,9 +11,9 @@ from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.post import POST_SETUP, POST_TITLE
 from bakeoff.measure.words import format_percent
 from reports import facts
-from reports.canvas import COLOURS, Plot
 from reports.claims import claims, cpu_readings
 from reports.data import ReportData
+from reports.plot import COLOURS, Plot
 from reports.work import UseRow, audit_rows, use_rows
 
 # The classes of metrics, as the page groups them.

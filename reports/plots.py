@@ -8,19 +8,10 @@ from numpy.typing import NDArray
 
 from bakeoff.measure.document import RatioDocument
 from reports import facts
-from reports.canvas import (
-    COLOURS,
-    DASHES,
-    GREY,
-    Axes,
-    Plot,
-    draw,
-    log_scale,
-    name_of,
-    qualified,
-)
+from reports.canvas import Axes, draw, log_scale, name_of, qualified
 from reports.claims import block_logs
 from reports.data import Distribution, ReportData, distribution
+from reports.plot import COLOURS, DASHES, GREY, Plot
 from reports.timelines import resources_over_time, traffic_over_time
 
 # A percentile that fewer samples lie beyond is not drawn.

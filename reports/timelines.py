@@ -9,19 +9,9 @@ from matplotlib.figure import Figure
 
 from bakeoff.measure.samples import Sample
 from reports import facts
-from reports.canvas import (
-    COLOURS,
-    DASHES,
-    GREY,
-    Axes,
-    Plot,
-    draw,
-    name_of,
-    plain_numbers,
-    qualified,
-    whole_seconds,
-)
+from reports.canvas import Axes, draw, name_of, plain_numbers, qualified, whole_seconds
 from reports.data import ReportData, RoundData, Second
+from reports.plot import COLOURS, DASHES, GREY, Plot
 
 _PHASES = ("warm-up", "fixed", "closed")
 _PHASE_TITLES = {

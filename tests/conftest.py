@@ -2,8 +2,10 @@
 the builds that the first of them may need."""
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,16 @@ sys.dont_write_bytecode = False
 # A shell starts what runs in its background with SIGINT ignored, and what tests start and interrupt
 # would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_MEMORY = Path("/dev/shm")
+# Of Postgres's data, a few copies at a time.
+_ROOM_BYTES = 4 * 2**30
+# Rigs keep what is theirs in memory where it has room: each checkpoint would wait for the disk. The
+# tests' own folders stay where they are, since results outlive a run.
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK):
+    tempfile.gettempdir()
+    if shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
+        os.environ["TMPDIR"] = str(_MEMORY)
 
 _HERE = Path(__file__).parent
 # Its tests share a rig.

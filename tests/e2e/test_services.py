@@ -23,9 +23,9 @@ _BUILT = """
 name = "{name}"
 title = "{title}"
 [build]
-command = ["python3", "-c", "pass"]
+command = ["true"]
 artifact = "billing"
-toolchain = ["python3", "--version"]
+toolchain = ["true"]
 [run]
 command = ["./billing"]
 """
@@ -97,7 +97,7 @@ def elsewhere(checkout: Checkout, tmp_path: Path) -> Iterator[Checkout]:
 
 
 def _compare(checkout: Checkout, tokens: Path, words: Sequence[str]) -> dict[str, Any]:
-    argv = checkout.tiny(*words, "--set", "rounds=1")
+    argv = checkout.tiny(*words, "--set=rounds=1", "--set=pin=true")
     done = checkout.run(argv, BAKEOFF_TOKENS_FILE=str(tokens))
     assert done.code == 0, done.output
     return _run_of(checkout)
@@ -112,8 +112,13 @@ def _check_unread(metrics: dict[str, Any]) -> None:
         assert any("database not reset" in mark for mark in metrics[name]["marks"]), name
 
 
-def test_two_services_that_run_elsewhere(elsewhere: Checkout, tmp_path: Path) -> None:
+def test_services_that_run_elsewhere(elsewhere: Checkout, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
+    _check_two_elsewhere(elsewhere, tokens)
+    _check_one_beside_one_that_is_started(elsewhere, tokens)
+
+
+def _check_two_elsewhere(elsewhere: Checkout, tokens: Path) -> None:
     document = _compare(elsewhere, tokens, ("--services", "live,other"))
     for service in document["services"].values():
         _check_unread(service["metrics"])
@@ -128,10 +133,8 @@ def test_two_services_that_run_elsewhere(elsewhere: Checkout, tmp_path: Path) ->
     assert "pinned" not in summary
 
 
-def test_one_that_runs_elsewhere_beside_one_that_is_started(
-    elsewhere: Checkout, tmp_path: Path
-) -> None:
-    document = _compare(elsewhere, tmp_path / "tokens.json", ("--services", "steady,live"))
+def _check_one_beside_one_that_is_started(elsewhere: Checkout, tokens: Path) -> None:
+    document = _compare(elsewhere, tokens, ("--services", "steady,live"))
     ours = document["services"]["steady"]["metrics"]
     assert ours["sql_statements_per_request"]["value"] == 2.0
     assert ours["cpu_us_per_request"]["value"] > 0

@@ -1,7 +1,7 @@
 """Wrong input ends with a clear message and the right exit code, and starts nothing."""
 
+import shutil
 import socket
-import sys
 from pathlib import Path
 
 import pytest
@@ -67,10 +67,12 @@ def test_a_missing_toolchain_is_named_with_the_way_to_get_it(
     folder.mkdir()
     manifest = Path(__file__).resolve().parents[2] / "services" / service / "service.toml"
     (folder / "service.toml").write_text(manifest.read_text())
-    # A PATH with a Python and nothing else.
+    # A PATH with what builds the other service and nothing else.
     bare = tmp_path / "bin"
     bare.mkdir()
-    (bare / "python3").symlink_to(sys.executable)
+    true = shutil.which("true")
+    assert true is not None
+    (bare / "true").symlink_to(true)
     done = checkout.run(
         checkout.tiny("--services", f"steady,{service}"),
         PATH=str(bare),

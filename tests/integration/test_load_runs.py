@@ -391,7 +391,7 @@ def test_a_headless_master_counts_what_its_worker_reports_last(tmp_path: Path) -
             *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", "0"),
             *("--headless", "--expect-workers", "1", "-u", "4", "-r", "100"),
             # Locust's own end, in the middle of the schedule.
-            *("--rate", "100", "--run-time", "3", "--host", host),
+            *("--rate", "400", "--run-time", "6", "--host", host),
             *("--csv", str(tmp_path / "out")),
         ]
         with process(*common, *arguments, environment=env) as master:

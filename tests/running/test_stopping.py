@@ -13,13 +13,14 @@ import pytest
 import uvloop
 
 from bakeoff.rig.payment_stub import StubFault
-from tests.contract.rig import scaled
+from tests.contract.rig import SCALE, scaled
 from tests.contract.test_pay import charges
 from tests.contract.wire import connect, host_of, request_bytes
 from tests.running.client import Client, Outcome, open_load
 from tests.running.rig import DEADLINE_S, SLACK, Instance, Starter, health, until
 
-RATE_PER_S = 500
+# An ordinary run shares its cores with others, and an overload is not what this is about.
+RATE_PER_S = 500 if SCALE >= 1 else 100
 # One request in so many is a payment.
 PAY_EVERY = 50
 STOPS = scaled(50)

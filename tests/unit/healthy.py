@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import scipy
 from hdrh.histogram import HdrHistogram
-from scipy import stats
 
 from bakeoff.measure import histograms
 from bakeoff.measure.figures import Measured, round_figures
@@ -53,7 +53,7 @@ def histogram(values_us: Any) -> HdrHistogram:
 def latency_us(count: int = REQUESTS, median_ms: float = 4.0) -> Any:
     """Lognormal latencies whose quantiles are exact: no draw."""
     ranks = (np.arange(count) + 0.5) / count
-    return np.round(1000 * median_ms * np.exp(0.5 * stats.norm.ppf(ranks)))
+    return np.round(1000 * median_ms * np.exp(0.5 * scipy.stats.norm.ppf(ranks)))
 
 
 def part(cpu_us_per_request: float, rss_bytes: int | None = None) -> PartUse:

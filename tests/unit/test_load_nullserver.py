@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from bakeoff.nullserver import fixed, lognormal, mm1, stall
 
@@ -18,7 +18,7 @@ def test_fixed() -> None:
 def test_lognormal_has_its_median_and_sigma() -> None:
     answer_at = lognormal(4, 0.5, random.Random(1))
     delays_ms = np.array([answer_at(0) for _ in range(5000)]) / MS
-    assert stats.kstest(np.log(delays_ms), stats.norm(np.log(4), 0.5).cdf).pvalue > 0.01
+    assert scipy.stats.kstest(np.log(delays_ms), scipy.stats.norm(np.log(4), 0.5).cdf).pvalue > 0.01
 
 
 def test_stall_holds_the_first_part_of_each_period() -> None:
@@ -36,4 +36,4 @@ def test_mm1_is_an_exponential_time_in_the_system(load: float) -> None:
     times_ms = np.array([answer_at(int(at)) - int(at) for at in arrivals]) / MS
     # Far enough apart to be nearly independent.
     apart = times_ms[1000::200]
-    assert stats.kstest(apart, stats.expon(scale=2 / (1 - load)).cdf).pvalue > 0.01
+    assert scipy.stats.kstest(apart, scipy.stats.expon(scale=2 / (1 - load)).cdf).pvalue > 0.01

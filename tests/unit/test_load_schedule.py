@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from bakeoff.load.engine.schedule import NS, Arrivals, Part, Schedule, closed_chunks
 
@@ -20,7 +20,7 @@ def due_ns(schedule: Schedule, part: Part = WHOLE) -> NDArray[np.int64]:
 def test_poisson_gaps_are_exponential() -> None:
     due = due_ns(Schedule(1000, "poisson", 42, 20))
     gaps_s = np.diff(due, prepend=0) / NS
-    assert stats.kstest(gaps_s, stats.expon(scale=1 / 1000).cdf).pvalue > 0.01
+    assert scipy.stats.kstest(gaps_s, scipy.stats.expon(scale=1 / 1000).cdf).pvalue > 0.01
     # And independent of each other.
     assert abs(np.corrcoef(gaps_s[:-1], gaps_s[1:])[0, 1]) < 4 / np.sqrt(len(gaps_s))
 
@@ -29,8 +29,8 @@ def test_a_workers_part_of_poisson_is_not_exponential_but_the_union_is() -> None
     schedule = Schedule(1000, "poisson", 42, 20)
     gaps_s = np.diff(due_ns(schedule, Part(0, 2))) / NS
     # The sum of two exponential gaps: Erlang.
-    assert stats.kstest(gaps_s, stats.erlang(2, scale=1 / 1000).cdf).pvalue > 0.01
-    assert stats.kstest(gaps_s, stats.expon(scale=2 / 1000).cdf).pvalue < 1e-6
+    assert scipy.stats.kstest(gaps_s, scipy.stats.erlang(2, scale=1 / 1000).cdf).pvalue > 0.01
+    assert scipy.stats.kstest(gaps_s, scipy.stats.expon(scale=2 / 1000).cdf).pvalue < 1e-6
 
 
 def test_constant_gaps_are_all_the_same() -> None:
@@ -76,7 +76,7 @@ def test_the_draws_are_uniform_and_the_same_in_both_models() -> None:
     draws = np.concatenate(
         [chunk.draws for chunk in Schedule(1000, "poisson", 3, 20).chunks(Part())]
     )
-    assert stats.kstest(draws, "uniform").pvalue > 0.01
+    assert scipy.stats.kstest(draws, "uniform").pvalue > 0.01
     closed = next(closed_chunks(3, Part()))
     assert (closed.draws[:1000] == draws[:1000]).all()
     second = next(closed_chunks(3, Part(1, 2)))

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 
 from bakeoff.measure.statistics import (
     ALPHA,
@@ -172,7 +172,7 @@ def test_the_interval_by_hand() -> None:
 
 def test_p_is_that_of_scipy() -> None:
     logs = [0.11, -0.02, 0.07, 0.13, 0.02, 0.05]
-    assert paired_p(logs) == pytest.approx(float(stats.ttest_1samp(logs, 0).pvalue))
+    assert paired_p(logs) == pytest.approx(float(scipy.stats.ttest_1samp(logs, 0).pvalue))
 
 
 def test_under_three_blocks_there_is_no_interval_and_no_test() -> None:

@@ -1,4 +1,7 @@
-"""A report from a results folder alone: what is written, and what its plots are drawn from."""
+"""A report from a results folder alone: what is written, and what its plots are drawn from.
+
+Whatever draws is imported by its test: matplotlib takes a second, in each process that collects.
+"""
 
 import re
 import shutil
@@ -20,8 +23,6 @@ from bakeoff.store import ResultsFolder
 from reports.claims import block_logs, claims, memory_against_throughput
 from reports.data import distribution, load
 from reports.markdown import markdown
-from reports.plots import all_plots, percentile_line, percentile_ms
-from reports.timelines import cpu_line
 from reports.work import audit_rows, use_rows
 from tests.unit import fake_faults
 from tests.unit.fake_run import RATE_RPS, FakeRun, data_of, fake_run
@@ -78,6 +79,8 @@ def test_the_terminal_summary_names_the_report(folder: ResultsFolder) -> None:
 
 
 def test_names_of_any_kind_can_be_drawn() -> None:
+    from reports.plots import all_plots
+
     run = fake_faults.hostile()
     rounds = [record.label for record in run.records]
     assert all("<script>" in label and "$" in label for label in rounds)
@@ -112,6 +115,8 @@ def test_a_round_without_its_extra_files_still_counts(folder: ResultsFolder) -> 
 def test_the_distribution_is_that_of_the_fixed_phase_of_all_rounds(
     folder: ResultsFolder, run: FakeRun
 ) -> None:
+    from reports.plots import percentile_line, percentile_ms
+
     data = load(folder)
     found = distribution(data.of("go"))
     expected = histograms.merge(
@@ -138,6 +143,8 @@ def test_a_block_that_was_run_again_is_not_drawn(folder: ResultsFolder, run: Fak
 
 
 def test_cpu_is_what_was_used_between_two_samples() -> None:
+    from reports.timelines import cpu_line
+
     def sample(t_s: float, cpu_us: int) -> Sample:
         return Sample(
             t_s=t_s,
@@ -194,6 +201,8 @@ def test_a_mix_balances_by_what_it_declares(run: FakeRun) -> None:
 def test_rounds_of_a_block_that_was_run_again_are_in_no_audit(
     folder: ResultsFolder, run: FakeRun
 ) -> None:
+    from reports.html import html
+
     # Once more, and once more since that was no good either.
     again = [BlockDocument(order=["go", "rust"], rerun_of=1, rounds=[n, n + 1]) for n in (3, 5)]
     blocks = [run.document.blocks[0], *again]
@@ -203,8 +212,7 @@ def test_rounds_of_a_block_that_was_run_again_are_in_no_audit(
     table = markdown(data.document, data.records).partition("## Equal work")[2]
     shown = re.findall(r"^\| (\d+) \|", table.partition("##")[0], re.MULTILINE)
     assert shown == ["5", "5", "6", "6"]
-    reports.build(folder)
-    page = (folder.path / "report.html").read_text().partition('id="equal-work"')[2]
+    page = html(data, []).partition('id="equal-work"')[2]
     rows = re.findall(r"<tr><td>(\d+)</td>", page.partition("</section>")[0])
     assert rows == ["5", "5", "6", "6"]
 
