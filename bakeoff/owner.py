@@ -21,7 +21,7 @@ class Owner(ABC):
     def _begin(self, stack: ExitStack) -> None:
         """Begins everything and enters it on `stack`, each as soon as it has to be ended."""
 
-    def await_ready(self) -> None:
+    def await_ready(self) -> None:  # noqa: B027 - most are ready once they have begun
         """Waits for what `_begin` did not; an error says what does not get ready."""
 
     @contextmanager

@@ -11,7 +11,9 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import special
+
+# Its parts are imported when they are first asked for: they take as long as all else together.
+import scipy
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
@@ -73,7 +75,7 @@ def paired_p(logs: Sequence[float]) -> float | None:
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
     t = abs(mean) * math.sqrt(len(logs)) / spread
-    return float(2 * special.stdtr(len(logs) - 1, -t))
+    return float(2 * scipy.special.stdtr(len(logs) - 1, -t))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -120,20 +122,17 @@ def one_sided_bound(low: float, high: float, count: int, side: Literal["lower", 
 
 @lru_cache(maxsize=256)
 def _quantile(count: int, probability: float) -> float:
-    return float(special.stdtrit(count - 1, probability))
+    return float(scipy.special.stdtrit(count - 1, probability))
 
 
 @lru_cache(maxsize=256)
 def _noncentrality(count: int) -> float:
-    # It takes as long to import as all else together, and few commands need it.
-    from scipy import optimize
-
     critical, freedom = _quantile(count, (1 + LEVEL) / 2), count - 1
 
     def lacking(shift: float) -> float:
-        missed = special.nctdtr(freedom, shift, critical)
-        return float(1 - missed + special.nctdtr(freedom, shift, -critical)) - POWER
+        missed = scipy.special.nctdtr(freedom, shift, critical)
+        return float(1 - missed + scipy.special.nctdtr(freedom, shift, -critical)) - POWER
 
     # The power is 50 to 62 % at the critical value and 84 to 88 % at 1.5 of it, from three
     # observations on; far above, scipy's noncentral t loses its digits.
-    return float(optimize.brentq(lacking, critical, 1.5 * critical))
+    return float(scipy.optimize.brentq(lacking, critical, 1.5 * critical))

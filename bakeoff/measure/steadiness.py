@@ -6,6 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+# Its parts are imported when they are first asked for: they take as long as all else together.
+import scipy
+
 from bakeoff.measure.histograms import decode, percentiles_ms
 from bakeoff.measure.measurement import Interval
 from bakeoff.measure.records import Finding
@@ -69,10 +72,7 @@ def _p99_trend(intervals: Sequence[Interval]) -> float | None:
     p99_ms = [value for value in found if value is not None]
     if len(p99_ms) < MINIMUM_SECONDS:
         return None
-    # It takes longer to import than all else together, and short phases do not need it.
-    from scipy import stats
-
-    if not stats.kendalltau(range(len(p99_ms)), p99_ms).pvalue < TREND_P:
+    if not scipy.stats.kendalltau(range(len(p99_ms)), p99_ms).pvalue < TREND_P:
         return None
     third = len(p99_ms) // 3
     return float(np.median(p99_ms[-third:]) / np.median(p99_ms[:third])) - 1

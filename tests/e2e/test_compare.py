@@ -96,6 +96,7 @@ def test_a_failed_check_is_exit_code_1(checkout: Checkout) -> None:
     [
         # With a round of the other one before it, and without any.
         ("wrong", "steady,wrong", 4, "the contract's"),
+        # It is waited for till its deadline.
         ("unready", "unready,steady", 3, "start_deadline_s"),
         ("stillborn", "stillborn,steady", 3, "told to die at its start"),
     ],
@@ -103,7 +104,9 @@ def test_a_failed_check_is_exit_code_1(checkout: Checkout) -> None:
 def test_a_service_that_will_not_do_is_named(
     checkout: Checkout, service: str, services: str, code: int, says: str
 ) -> None:
-    done = checkout.run(checkout.tiny("--services", services, "--set", "start_deadline_s=3"))
+    deadline_s = 3 if service == "unready" else 60
+    words = ("--services", services, "--set", f"start_deadline_s={deadline_s}")
+    done = checkout.run(checkout.tiny(*words))
     assert done.code == code, done.output
     # In the error itself: the progress names every service.
     error = done.output[done.output.rindex("bakeoff: ") :]
