@@ -39,6 +39,7 @@ _LONGEST = (
     _UP,
     "tests/e2e/test_compare.py",
     "tests/contract/test_schema.py",
+    "tests/running/test_outages.py",
     "tests/e2e/",
 )
 _BUILT = {"contract", "money", "running"}

@@ -14,8 +14,8 @@ from tests.contract.rig import SCALE, TEST_SEED, scaled
 
 SCHEMA = ROOT / "services" / "contract" / "openapi.yaml"
 SETTINGS = Path(__file__).parent / "schemathesis.toml"
-# Cases an operation, and as many sequences: each costs a hundredth of a second of a core, so that
-# an ordinary run does a hundredth of them, beside the examples and the coverage of each keyword.
+# Cases an operation, and as many sequences. They are dear, so that an ordinary run has a hundredth
+# of them, beside the examples and the coverage of each keyword.
 CASES = 1000 if SCALE >= 1 else 200
 DEADLINE_S = 600 + 3600 * SCALE
 
