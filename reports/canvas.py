@@ -18,6 +18,8 @@ from reports.plot import Plot
 
 WIDTH_IN = 8.6
 _PNG_DPI = 150
+# Of zlib's nine levels: a tenth larger than by default, in half the time.
+_PNG_COMPRESSION = 3
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -97,7 +99,9 @@ def _short(value: float) -> str:
 # By the canvas itself, since Figure.savefig draws twice.
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(
+        file, metadata={"Software": None}, pil_kwargs={"compress_level": _PNG_COMPRESSION}
+    )
     return file.getvalue()
 
 
