@@ -132,7 +132,8 @@ class Postgres(_Server, Owner):
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
         ]
         try:
-            with self.host.start(self._spec("initdb", folder, argv)) as initdb:
+            # On any core: nothing is measured yet, and the stub starts at the same time.
+            with self.host.start(self._spec("initdb", folder, argv, None)) as initdb:
                 if initdb.wait(_INITDB_DEADLINE_S) != 0:
                     raise StartError(f"initdb failed: {initdb.how_it_ended()}")
         finally:
@@ -148,7 +149,9 @@ class Postgres(_Server, Owner):
         a look and a bind."""
         for attempt in range(_PORT_ATTEMPTS):
             self.port = random.randint(*_PORTS)
-            with self.host.start(self._spec(PART, folder, self._command(folder))) as process:
+            with self.host.start(
+                self._spec(PART, folder, self._command(folder), self._cpus)
+            ) as process:
                 try:
                     process.wait_for_line(_READY, _START_DEADLINE_S)
                 except StartError as error:
@@ -167,7 +170,9 @@ class Postgres(_Server, Owner):
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return ["postgres", "-D", f"{folder}/data", *words]
 
-    def _spec(self, name: str, folder: str, argv: list[str]) -> ProcessSpec:
+    def _spec(
+        self, name: str, folder: str, argv: list[str], cpus: frozenset[int] | None
+    ) -> ProcessSpec:
         return ProcessSpec(
             name=name,
             argv=argv,
@@ -175,7 +180,7 @@ class Postgres(_Server, Owner):
             cwd=folder,
             log=f"{self.host.facts().folder}/{Path(folder).name}-{name}.log",
             user=self._user,
-            cpus=self._cpus,
+            cpus=cpus,
             stop_signal=_STOP_SIGNAL,
         )
 
