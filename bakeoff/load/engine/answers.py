@@ -62,7 +62,7 @@ class Connection(ABC):
     def data_received(self, data: bytes) -> None:
         """Some bytes have come."""
         now = monotonic_ns()
-        if self.ready or self._closing:
+        if self.ready:
             # Nobody asked for anything: the connection is out of step.
             self.abort()
             return

@@ -1,7 +1,7 @@
 """What the engine writes down: samples, counts and errors, drained in batches."""
 
+import struct
 import traceback
-from array import array
 from collections import Counter
 
 from bakeoff.load import wire
@@ -27,7 +27,7 @@ class Books:
         self.reconnects = 0
         self.names: list[tuple[str, str]] = []
         self._tags: dict[tuple[str, str], int] = {}
-        self._packed = array("q")
+        self._packed = bytearray()
         self._request_errors: Counter[tuple[int, str]] = Counter()
         self._task_errors: Counter[tuple[str, str]] = Counter()
 
@@ -57,14 +57,15 @@ class Books:
         """Packs the rows: to be called now and then."""
         rows = self.rows
         if rows:
-            self._packed += array("q", rows)
+            self._packed += struct.pack(f"={len(rows)}q", *rows)
             self.recorded += len(rows) // wire.COLUMNS
             rows.clear()
 
     def drain_samples(self) -> bytes:
         """The samples since the last call, as they lie in memory."""
         self.pack()
-        drained, self._packed = self._packed.tobytes(), array("q")
+        drained = bytes(self._packed)
+        self._packed.clear()
         return drained
 
     def drain_request_errors(self) -> list[RequestError]:

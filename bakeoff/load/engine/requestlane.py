@@ -21,7 +21,7 @@ class RequestLane(Lane):
 
     def __init__(self, target: Target, books: Books, poller: Poller, pacer: Pacer) -> None:
         super().__init__(target, books, poller, pacer)
-        self._rows = books.rows
+        self._record = books.rows.extend
 
     @property
     def occupied(self) -> bool:
@@ -57,17 +57,10 @@ class RequestLane(Lane):
         connection.write(data)
 
     def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
-        expect = self._expect
-        self._rows += (
-            self._due_ns,
-            self.sent_ns,
-            done_ns,
-            status
-            if status == expect or (expect is None and status < wire.ERROR)
-            else wire.UNEXPECTED + status,
-            len(body),
-            crc32(body),
-            self._tag,
+        if status != self._expect and (self._expect is not None or status >= wire.ERROR):
+            status += wire.UNEXPECTED
+        self._record(
+            (self._due_ns, self.sent_ns, done_ns, status, len(body), crc32(body), self._tag)
         )
         self.sent_ns = 0
         # As in `begin`: whoever is answered is neither parked nor occupied.
