@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gevent
 from gevent import GreenletExit
 
+from bakeoff.load import fasthttp
+from bakeoff.load.settings import parse_settings, uses_fast_http
+
 if TYPE_CHECKING:
     from bakeoff.load.engine.client import Client
     from bakeoff.load.engine.requests import Requests
@@ -45,7 +48,10 @@ class OpenModelUser(User):
         return type(self).wait_time is not OpenModelUser._wait_time_of_locust
 
     def run(self) -> None:  # type: ignore[misc]
-        """What Locust runs in the worker: nothing. The engine does the work."""
+        """What Locust runs in the worker: nothing, where the engine does the work."""
+        if uses_fast_http(self.environment):
+            fasthttp.run(self, parse_settings(vars(self.environment.parsed_options)).timeout_s)
+            return
         self._state = LOCUST_STATE_WAITING
         try:
             while True:

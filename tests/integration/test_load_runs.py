@@ -411,3 +411,56 @@ def test_a_headless_master_counts_what_its_worker_reports_last(tmp_path: Path) -
     rows = (tmp_path / "out_stats.csv").read_text().splitlines()
     total = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
     assert int(total["Request Count"]) > 100
+
+
+BOTH = """
+    @task
+    def plain(self):
+        return self.request.get("/plain", name="plain", headers={"X-A": "b"}, expect=200)
+
+    @task
+    async def several(self):
+        answer = await self.client.get("/first", name="first")
+        assert answer.json() == {"ok": True} and answer.headers["content-length"] == "11"
+        await self.client.post("/second", name="second", json={"x": 1}, expect=201)
+        raise AssertionError("not reached: the status was not expected")
+"""
+WAITS = """
+    @task
+    async def waits(self):
+        await asyncio.sleep(1)
+"""
+
+
+def run_stock(locustfile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Locust itself, headless, with its own client."""
+    with null_server() as host:
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host"),
+                *(host, "-u", "2", "-r", "2", "-t", "3s", "--json", "--client", "fasthttpuser"),
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def test_the_same_tasks_run_over_locusts_own_client(tmp_path: Path) -> None:
+    ran = run_stock(write_locustfile(tmp_path, BOTH))
+    rows = {row["name"]: row for row in json.loads(ran.stdout)}
+    assert set(rows) == {"plain", "first", "second"}, ran.stderr
+    assert rows["plain"]["num_requests"] > 0 == rows["plain"]["num_failures"]
+    assert rows["first"]["num_requests"] > 0 == rows["first"]["num_failures"]
+    assert rows["second"]["num_failures"] == rows["second"]["num_requests"] > 0
+    assert "not reached" not in ran.stderr
+
+
+def test_locusts_own_client_says_what_it_cannot_do(tmp_path: Path) -> None:
+    ran = run_stock(write_locustfile(tmp_path, WAITS))
+    assert "needs the engine" in ran.stderr
+    ran = run_stock(write_locustfile(tmp_path, BOTH), "--rate", "10")
+    assert ran.returncode != 0
+    assert "has no open model" in ran.stderr
