@@ -127,6 +127,8 @@ class _Worker:
     def __init__(self, crowd: "_Crowd", index: int) -> None:
         self.crowd = crowd
         self.index = index
+        # Of an interval: all do the same, but not at once.
+        self.phase = index / crowd.plan.workers
         self.node = f"simulated_{index:05}"
         self.socket = crowd.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.IDENTITY, self.node.encode())
@@ -144,15 +146,16 @@ class _Worker:
 
     def say(self, kind: str, data: Any = None) -> int:
         """Sends a message; its bytes on the wire."""
-        packed = Message(kind, data, self.node).serialize()
+        packed: bytes = Message(kind, data, self.node).serialize()  # type: ignore[no-untyped-call]
         self.socket.send(packed, zmq.NOBLOCK)
         self.crowd.bytes += len(packed) + _FRAME_BYTES
         return len(packed) + _FRAME_BYTES
 
     def listen(self) -> None:
         """Hears what has come."""
-        while self.socket.get(zmq.EVENTS) & zmq.POLLIN:
-            message = Message.unserialize(self.socket.recv(zmq.NOBLOCK))
+        while self.socket.poll(0):
+            packed = self.socket.recv(zmq.NOBLOCK)
+            message = Message.unserialize(packed)  # type: ignore[no-untyped-call]
             handler = getattr(self, f"_on_{message.type}", None)
             if handler is not None:
                 handler(message.data)
@@ -163,31 +166,44 @@ class _Worker:
         usage = {"current_cpu_usage": 50, "current_memory_usage": 10**8}
         self.say("heartbeat", {"state": self.state, **usage})
 
-    def report_nothing(self) -> None:
-        """Locust's own report, of a worker whose samples went with ours."""
-        total = RequestStats().total.get_stripped_report()
-        self.say("stats", {"stats": [], "stats_total": total, "errors": {}, **self._users()})
+    def report_regularly(self) -> None:
+        """A report, with samples if a run is under way."""
+        if self.last is not None and not self.acknowledged:
+            self.say("stats", self.last)
+        elif self.is_running():
+            self.report_samples()
+        else:
+            total = RequestStats().total.get_stripped_report()
+            self.say("stats", {"stats": [], "stats_total": total, "errors": {}, **self._users()})
 
-    def report_samples(self) -> None:
-        """A report with samples."""
+    def report_last(self, wait_s: float = recorder.REPEAT_S) -> None:
+        """The last report, until it is acknowledged."""
+        if self.acknowledged:
+            return
         if self.last is None:
-            one, begin_s = self.crowd.variant(self)
-            data = {"stats": one.stats, "stats_total": one.total, "errors": {}, **self._users()}
-            self._date(data)
-            if self.crowd.plan.stock:
-                self.recorded += one.digest.recorded
-            else:
-                payload = self._payload(one, begin_s)
-                data[report.KEY] = report.encode(payload)
-                if payload.final:
-                    self.last = data
-            self.crowd.sent_reports += 1
-            self.crowd.sent_samples += one.digest.recorded
-            self.crowd.report_bytes += self.say("stats", data)
+            self.report_samples(final=True)
         else:
             self.say("stats", self.last)
+        self.crowd.at(time.monotonic() + wait_s, lambda: self.report_last(2 * wait_s))
 
-    def _payload(self, one: _Variant, begin_s: int) -> report.Report:
+    def is_running(self) -> bool:
+        """It has a start and no end."""
+        return 0 < self.started_s < time.monotonic() and self.last is None
+
+    def report_samples(self, *, final: bool = False) -> None:
+        """A report with samples."""
+        one, begin_s = self.crowd.variant(self)
+        data = {"stats": one.stats, "stats_total": one.total, "errors": {}, **self._users()}
+        _date(data)
+        if not self.crowd.plan.stock:
+            data[report.KEY] = report.encode(self._payload(one, begin_s, final))
+        if final:
+            self.last = data
+        self.crowd.sent_reports += 1
+        self.crowd.sent_samples += one.digest.recorded
+        self.crowd.report_bytes += self.say("stats", data)
+
+    def _payload(self, one: _Variant, begin_s: int, final: bool) -> report.Report:
         summed = one.digest
         self.sequence += 1
         self.recorded += summed.recorded
@@ -196,7 +212,7 @@ class _Worker:
         return report.Report(
             run=self.run,
             sequence=self.sequence,
-            final=elapsed_s >= self.crowd.plan.duration_s,
+            final=final,
             elapsed_s=min(elapsed_s, self.crowd.plan.duration_s),
             counts=Counts(scheduled=total, sent=total, answered=total),
             recorded=total,
@@ -213,13 +229,6 @@ class _Worker:
                 for second in summed.seconds
             ],
         )
-
-    def _date(self, data: dict[str, Any]) -> None:
-        """Locust's statistics are of now."""
-        now = time.time()
-        for entry in (data["stats_total"], *data["stats"]):
-            entry["last_request_timestamp"] = now
-            entry["num_reqs_per_sec"] = {int(now): entry["num_requests"]}
 
     def _users(self) -> dict[str, Any]:
         return {"user_classes_count": self.users, "user_count": sum(self.users.values())}
@@ -241,7 +250,7 @@ class _Worker:
         self.say("spawning_complete", self._users())
         if self.crowd.plan.stock and not self.started_s:
             self.started_s = time.monotonic()
-            self.crowd.begin(self, WORKER_REPORT_INTERVAL)
+            self.crowd.begin(WORKER_REPORT_INTERVAL)
 
     def _on_spawning_complete(self, _: Any) -> None:
         if not self.crowd.plan.stock:
@@ -250,7 +259,15 @@ class _Worker:
 
     def _on_bakeoff_go(self, data: Any) -> None:
         self.started_s = data["start_ns"] / 1e9
-        self.crowd.begin(self, data.get("report_s", recorder._REPORT_S))
+        self.crowd.begin(recorder.REPORT_S if data["lively"] else WORKER_REPORT_INTERVAL)
+        if data["lively"]:
+            self.crowd.every(recorder.REPORT_S, self.started_s + self.phase, self.report_lively)
+        self.crowd.at(self.started_s + self.crowd.plan.duration_s, self.report_last)
+
+    def report_lively(self) -> None:
+        """A report of ours between Locust's."""
+        if self.is_running():
+            self.report_samples()
 
     def _on_bakeoff_ack(self, _: Any) -> None:
         self.acknowledged = True
@@ -263,6 +280,14 @@ class _Worker:
 
     def _on_quit(self, _: Any) -> None:
         self.say("quit")
+
+
+def _date(data: dict[str, Any]) -> None:
+    """Locust's statistics are of now."""
+    now = time.time()
+    for entry in (data["stats_total"], *data["stats"]):
+        entry["last_request_timestamp"] = now
+        entry["num_reqs_per_sec"] = {int(now): entry["num_requests"]}
 
 
 class _Crowd:
@@ -287,26 +312,22 @@ class _Crowd:
         begin_s = time.monotonic() - worker.started_s - self.interval_s
         return self._variants[int(begin_s % 1 * _VARIANTS)], int(begin_s // 1)
 
-    def begin(self, worker: _Worker, interval_s: float) -> None:
-        """A worker's run begins: it reports from now on."""
+    def begin(self, interval_s: float) -> None:
+        """The run begins; a report covers so much of it."""
         if not self._variants:
             self.interval_s = interval_s
             self._variants = variants(self.plan.samples, interval_s)
             self._begun_s = time.monotonic()
-        phase_s = interval_s * worker.index / self.plan.workers
-        self._every(interval_s, phase_s, lambda: self._report(worker))
 
     def run(self) -> Outcome:
         """Connects, waits for a run, reports until its end, and sums up."""
         connecting_s = time.monotonic()
         for worker in self._workers:
             worker.say("client_ready", __version__)
-            phase = worker.index / self.plan.workers
-            self._every(HEARTBEAT_INTERVAL, phase * HEARTBEAT_INTERVAL, worker.beat)
-            if not self.plan.stock:
-                first_s = phase * WORKER_REPORT_INTERVAL
-                self._every(WORKER_REPORT_INTERVAL, first_s, worker.report_nothing)
-        self._every(_PROBE_S, 0.0, self._workers[0].beat)
+            self.every(HEARTBEAT_INTERVAL, connecting_s + worker.phase, worker.beat)
+            first_s = connecting_s + WORKER_REPORT_INTERVAL * worker.phase
+            self.every(WORKER_REPORT_INTERVAL, first_s, worker.report_regularly)
+        self.every(_PROBE_S, connecting_s, self._workers[0].beat)
         self._until("connected", lambda: all(one.connected for one in self._workers))
         connected_s = time.monotonic() - connecting_s
         print(json.dumps({"message": "connected"}), flush=True)
@@ -343,29 +364,21 @@ class _Crowd:
         """Goes on until the process is ended."""
         self._wait(time.monotonic() + _DEADLINE_S)
 
-    def _report(self, worker: _Worker) -> None:
-        if worker.acknowledged:
-            return
-        worker.report_samples()
-        if worker.last is not None:
-            self._at(time.monotonic() + _REPEAT_S, lambda: self._report(worker))
-
     def _reading(self) -> tuple[float, ...]:
         cpu = cpu_s(self.plan.master_pid)
         return (time.monotonic(), cpu, self.sent_reports, self.report_bytes, self.bytes)
 
-    def _every(self, interval_s: float, first_s: float, action: Callable[[], None]) -> None:
-        due_s = time.monotonic() + first_s
+    def every(self, interval_s: float, due_s: float, action: Callable[[], None]) -> None:
+        """Does it then, and again and again."""
 
         def act() -> None:
-            nonlocal due_s
-            due_s += interval_s
-            self._at(due_s, act)
+            self.every(interval_s, due_s + interval_s, action)
             action()
 
-        self._at(due_s, act)
+        self.at(due_s, act)
 
-    def _at(self, due_s: float, action: Callable[[], None]) -> None:
+    def at(self, due_s: float, action: Callable[[], None]) -> None:
+        """Does it then."""
         heapq.heappush(self._timetable, (due_s, next(self._numbers), action))
 
     def _until(self, what: str, is_so: Callable[[], bool]) -> None:

@@ -156,9 +156,8 @@ class Collected:
         return sorted(self.parts.values(), key=lambda part: part.index)
 
     def _pack_before(self, number: int) -> None:
-        for one in range(self._packed_before, number):
-            second = self._seconds.get(one)
-            if second is not None:
+        for one, second in self._seconds.items():
+            if self._packed_before <= one < number:
                 second.latency.pack()
                 second.lateness.pack()
         self._packed_before = max(self._packed_before, number)
