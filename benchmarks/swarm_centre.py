@@ -25,14 +25,14 @@ from bakeoff.measure.measurement import PhaseMeasurement
 from bakeoff.measure.phase import decode_measurement
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan, SwarmClient
-from benchmarks.simulated import Outcome, Plan
+from benchmarks.simulation import Outcome, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 1000
 SAMPLES = 1000
-_SETTLE_S = 4.0
-# A multiple of both intervals, so that every worker reports equally often in it.
-_WINDOW_S = 9.0
+_SETTLE_S = 2.0
+# A multiple of every interval, so that all workers report equally often in it.
+_WINDOW_S = 6.0
 _DEADLINE_S = 60.0
 # As often as the harness looks at a run.
 _PROGRESS_S = 0.5
@@ -75,18 +75,16 @@ def table(results: dict[str, float]) -> str:
 
 def simulate(workers: int, samples: int, *, stock: bool = False) -> Outcome:
     """One run of a master with so many workers; AssertionError where a report is lost."""
-    with _stock_master() if stock else _our_master() as centre:
+    with stock_master() if stock else our_master() as centre:
         outcome, measurement = run(centre, workers, samples)
     if measurement is not None:
         check(outcome, measurement)
     return outcome
 
 
-def run(
-    centre: Centre, workers: int, samples: int, window_s: float = _WINDOW_S
-) -> tuple[Outcome, PhaseMeasurement | None]:
+def run(centre: Centre, workers: int, samples: int) -> tuple[Outcome, PhaseMeasurement | None]:
     """One run of a master, and what it measured (None: it is stock)."""
-    duration_s = _SETTLE_S + window_s + 1
+    duration_s = _SETTLE_S + _WINDOW_S + 1
     plan = Plan(
         port=centre.port,
         master_pid=centre.pid,
@@ -95,7 +93,7 @@ def run(
         stock=centre.stock,
         duration_s=duration_s,
         settle_s=_SETTLE_S,
-        window_s=window_s,
+        window_s=_WINDOW_S,
     )
     phase = PhasePlan(
         target="http://127.0.0.1:9",
@@ -136,7 +134,8 @@ def check(outcome: Outcome, measurement: PhaseMeasurement) -> None:
 
 
 @contextmanager
-def _our_master() -> Iterator[Centre]:
+def our_master() -> Iterator[Centre]:
+    """A master as `bakeoff compare` starts it."""
     with (
         tempfile.TemporaryDirectory(prefix="bakeoff-bench-") as scratch,
         Host("local", run_id=f"bench-{os.getpid()}") as local,
@@ -157,7 +156,8 @@ def _our_master() -> Iterator[Centre]:
 
 
 @contextmanager
-def _stock_master() -> Iterator[Centre]:
+def stock_master() -> Iterator[Centre]:
+    """Locust's master without anything of ours."""
     command = [
         *(sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks" / "stockmaster.py")),
         *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", "0"),
