@@ -27,7 +27,7 @@ ANNOUNCE = {"BAKEOFF_ANNOUNCE": "1"}
 PORTS = ("--master-bind-port", "0", "--web-host", "127.0.0.1", "--web-port", "0")
 
 
-@pytest.mark.parametrize("workers", [WORKERS, UNHURRIED])
+@pytest.mark.parametrize("workers", sorted({WORKERS, UNHURRIED}))
 def test_everything_that_many_workers_report_is_merged_once(workers: int) -> None:
     with swarm_centre.our_master() as centre:
         outcome, measurement = swarm_centre.run(centre, workers, samples=100)
