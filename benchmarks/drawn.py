@@ -9,7 +9,9 @@ import numpy as np
 
 from bakeoff.load import report, wire
 from bakeoff.load.locuststats import add_samples
+from bakeoff.load.report import Report
 from bakeoff.measure.histograms import Counters
+from bakeoff.measure.measurement import Answers, Counts
 
 NAME = ("GET", "/v1/invoices/{id}/payment")
 VARIANTS = 16
@@ -20,9 +22,42 @@ class Drawn(msgspec.Struct, frozen=True):
     """What a report says, drawn before; its seconds count from the one in which it begins."""
 
     digest: report.Digest
-    answers: dict[str, Any]
+    answers: dict[str, Answers]
     stats: list[Any]
     total: Any
+
+    def report(
+        self,
+        *,
+        run: str,
+        sequence: int,
+        recorded: int,
+        begin_s: int,
+        elapsed_s: float,
+        final: bool = False,
+    ) -> Report:
+        """Ours, with `recorded` samples in all; it begins in the second `begin_s` of the run."""
+        summed = self.digest
+        return Report(
+            run=run,
+            sequence=sequence,
+            final=final,
+            elapsed_s=elapsed_s,
+            counts=Counts(scheduled=recorded, sent=recorded, answered=recorded),
+            recorded=recorded,
+            answered_in_window=summed.answered_in_window,
+            latency_us=summed.latency_us,
+            lateness_us=summed.lateness_us,
+            service_us=summed.service_us,
+            statuses=summed.statuses,
+            without_status=0,
+            errors=summed.errors,
+            requests=self.answers,
+            seconds=[
+                msgspec.structs.replace(second, second=max(0, second.second + begin_s))
+                for second in summed.seconds
+            ],
+        )
 
 
 def draw_reports(samples: int, interval_s: float) -> list[Drawn]:

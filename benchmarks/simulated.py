@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import click
 import msgspec
+import psutil
 import zmq
 
 from bakeoff.load.openfiles import raise_limit
@@ -78,6 +79,7 @@ class Crowd:
         self.lags_s.clear()
         self._wait(self._begun_s + self.plan.settle_s + self.plan.window_s)
         end, lags_s = self._reading(), sorted(self.lags_s)
+        rss_bytes = psutil.Process(self.plan.master_pid).memory_info().rss
         self._wait(self._begun_s + self.plan.duration_s)
         ended_s = time.monotonic()
         if not self.plan.stock:
@@ -92,6 +94,7 @@ class Crowd:
             bytes_per_s=sent_bytes / wall_s,
             master_us_per_report=cpu * 1e6 / reports,
             master_cores=cpu / wall_s,
+            master_rss_bytes=rss_bytes,
             lag_p50_ms=lags_s[len(lags_s) // 2] * 1000,
             lag_max_ms=lags_s[-1] * 1000,
             connected_s=connected_s,

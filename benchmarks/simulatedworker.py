@@ -9,11 +9,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import zmq
 
 from bakeoff.load import recorder, report
-from bakeoff.measure.measurement import Counts
+from bakeoff.load.report import Report
 from benchmarks.drawn import Drawn
 
 if TYPE_CHECKING:
@@ -106,31 +105,16 @@ class Worker:
         self.crowd.sent_samples += one.digest.recorded
         self.crowd.report_bytes += self.say("stats", data)
 
-    def _payload(self, one: Drawn, begin_s: int, final: bool) -> report.Report:
-        summed = one.digest
+    def _payload(self, one: Drawn, begin_s: int, final: bool) -> Report:
         self.sequence += 1
-        self.recorded += summed.recorded
-        elapsed_s = time.monotonic() - self.started_s
-        total = self.recorded
-        return report.Report(
+        self.recorded += one.digest.recorded
+        return one.report(
             run=self.run,
             sequence=self.sequence,
+            recorded=self.recorded,
+            begin_s=begin_s,
+            elapsed_s=min(time.monotonic() - self.started_s, self.crowd.plan.duration_s),
             final=final,
-            elapsed_s=min(elapsed_s, self.crowd.plan.duration_s),
-            counts=Counts(scheduled=total, sent=total, answered=total),
-            recorded=total,
-            answered_in_window=summed.answered_in_window,
-            latency_us=summed.latency_us,
-            lateness_us=summed.lateness_us,
-            service_us=summed.service_us,
-            statuses=summed.statuses,
-            without_status=0,
-            errors=summed.errors,
-            requests=one.answers,
-            seconds=[
-                msgspec.structs.replace(second, second=max(0, second.second + begin_s))
-                for second in summed.seconds
-            ],
         )
 
     def _users(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_s: float
     master_us_per_report: float
     master_cores: float
+    master_rss_bytes: int
     lag_p50_ms: float
     lag_max_ms: float
     connected_s: float

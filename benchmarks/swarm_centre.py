@@ -190,7 +190,7 @@ def _line(output: IO[bytes]) -> bytes:
 def main(workers: str, samples: str, repeats: int) -> None:
     """Measures masters with several numbers of workers."""
     click.echo(
-        f"{'':<8}{'workers':>8}{'samples':>8}{'every s':>8}{'us/report':>10}{'cores':>7}"
+        f"{'':<8}{'workers':>8}{'samples':>8}{'every s':>8}{'us/report':>10}{'cores':>7}{'MiB':>5}"
         f"{'B/report':>9}{'kB/s':>7}{'lag ms p50':>11}{'max':>7}{'last ack s':>11}{'behind s':>9}"
     )
     for _ in range(repeats):
@@ -201,7 +201,7 @@ def main(workers: str, samples: str, repeats: int) -> None:
                     click.echo(
                         f"{'stock' if stock else 'ours':<8}{count:>8}{size:>8}"
                         f"{one.interval_s:>8.1f}{one.master_us_per_report:>10.0f}"
-                        f"{one.master_cores:>7.3f}{one.report_bytes:>9.0f}"
+                        f"{one.master_cores:>7.3f}{one.master_rss_bytes / 2**20:>5.0f}{one.report_bytes:>9.0f}"
                         f"{one.bytes_per_s / 1000:>7.0f}{one.lag_p50_ms:>11.1f}"
                         f"{one.lag_max_ms:>7.0f}{one.acknowledged_s:>11.2f}{one.behind_s:>9.2f}"
                     )
