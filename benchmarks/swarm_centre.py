@@ -34,6 +34,11 @@ _SETTLE_S = 2.0
 # A multiple of every interval, so that all workers report equally often in it.
 _WINDOW_S = 6.0
 _DEADLINE_S = 60.0
+_WIDTH = 10
+_COLUMNS = (
+    *("workers", "samples", "every s", "us/report", "cores", "MiB", "B/report", "kB/s"),
+    *("lag p50ms", "lag max", "connect s", "last ack", "behind s"),
+)
 # As often as the harness looks at a run.
 _PROGRESS_S = 0.5
 
@@ -189,22 +194,31 @@ def _line(output: IO[bytes]) -> bytes:
 @click.option("--repeats", type=click.IntRange(min=1), default=1, help="Of each, interleaved.")
 def main(workers: str, samples: str, repeats: int) -> None:
     """Measures masters with several numbers of workers."""
-    click.echo(
-        f"{'':<8}{'workers':>8}{'samples':>8}{'every s':>8}{'us/report':>10}{'cores':>7}{'MiB':>5}"
-        f"{'B/report':>9}{'kB/s':>7}{'lag ms p50':>11}{'max':>7}{'last ack s':>11}{'behind s':>9}"
-    )
+    click.echo(f"{'':<8}" + "".join(f"{name:>{_WIDTH}}" for name in _COLUMNS))
     for _ in range(repeats):
         for count in map(int, workers.split(",")):
             for size in map(int, samples.split(",")):
                 for stock in (False, True):
-                    one = simulate(count, size, stock=stock)
-                    click.echo(
-                        f"{'stock' if stock else 'ours':<8}{count:>8}{size:>8}"
-                        f"{one.interval_s:>8.1f}{one.master_us_per_report:>10.0f}"
-                        f"{one.master_cores:>7.3f}{one.master_rss_bytes / 2**20:>5.0f}{one.report_bytes:>9.0f}"
-                        f"{one.bytes_per_s / 1000:>7.0f}{one.lag_p50_ms:>11.1f}"
-                        f"{one.lag_max_ms:>7.0f}{one.acknowledged_s:>11.2f}{one.behind_s:>9.2f}"
-                    )
+                    outcome = simulate(count, size, stock=stock)
+                    figures = (count, size, *_row(outcome))
+                    name = "stock" if stock else "ours"
+                    click.echo(f"{name:<8}" + "".join(f"{one:>{_WIDTH}.4g}" for one in figures))
+
+
+def _row(outcome: Outcome) -> tuple[float, ...]:
+    return (
+        outcome.interval_s,
+        outcome.master_us_per_report,
+        outcome.master_cores,
+        outcome.master_rss_bytes / 2**20,
+        outcome.report_bytes,
+        outcome.bytes_per_s / 1000,
+        outcome.lag_p50_ms,
+        outcome.lag_max_ms,
+        outcome.connected_s,
+        outcome.acknowledged_s,
+        outcome.behind_s,
+    )
 
 
 if __name__ == "__main__":
