@@ -12,6 +12,7 @@ import gevent
 from bakeoff.load import web
 from bakeoff.load.announce import announce, bound_port
 from bakeoff.load.collector import Collector
+from bakeoff.load.openfiles import WorkerRoom
 from bakeoff.load.recorder import Recorder
 from bakeoff.load.settings import parse_settings, uses_fast_http
 from bakeoff.load.user import OpenModelUser
@@ -33,6 +34,8 @@ def on_init(environment: Any, **_: Any) -> None:
         argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
         announce("worker", engine_pid=_start_recorder(environment))
         return
+    if isinstance(runner, MasterRunner):
+        WorkerRoom(environment)
     collector = Collector(environment)
     if environment.web_ui is not None:
         web.install(environment, environment.web_ui, collector)
