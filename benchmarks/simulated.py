@@ -22,7 +22,7 @@ import zmq
 
 from bakeoff.load.openfiles import raise_limit
 from benchmarks.drawn import VARIANTS, Drawn, draw_reports
-from benchmarks.generator import cpu_s
+from benchmarks.processes import cpu_s
 from benchmarks.simulatedworker import Worker
 from benchmarks.simulation import Outcome, Plan
 
@@ -109,7 +109,7 @@ class Crowd:
         self._wait(time.monotonic() + _DEADLINE_S)
 
     def _reading(self) -> tuple[float, ...]:
-        cpu = cpu_s(self.plan.master_pid)
+        cpu = cpu_s([self.plan.master_pid])
         return (time.monotonic(), cpu, self.sent_reports, self.report_bytes, self.bytes)
 
     def every(self, interval_s: float, due_s: float, action: Callable[[], None]) -> None:

@@ -7,13 +7,13 @@ harness asks it during a run included, over the reports that came with samples.
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +25,7 @@ from bakeoff.measure.measurement import PhaseMeasurement
 from bakeoff.measure.phase import decode_measurement
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan, SwarmClient
+from benchmarks.figures import interleaved
 from benchmarks.simulation import Outcome, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,30 +53,20 @@ class Centre(msgspec.Struct, frozen=True):
     stock: bool
 
 
-def measure(repeats: int = 5) -> dict[str, float]:
+def measure(repeats: int) -> dict[str, list[float]]:
     """Microseconds of the master's CPU a worker's report, ours and stock Locust's, with 1,000
-    workers: the median, with `_low` and `_high` of the repeats."""
-    found: dict[str, list[float]] = {"master": [], "stock_master": []}
-    for _ in range(repeats):
-        for name, figures in found.items():
-            outcome = simulate(WORKERS, SAMPLES, stock=name == "stock_master")
-            figures.append(outcome.master_us_per_report)
-    results = {}
-    for name, figures in found.items():
-        results[f"{name}_us_per_worker_report"] = statistics.median(figures)
-        results[f"{name}_us_per_worker_report_low"] = min(figures)
-        results[f"{name}_us_per_worker_report_high"] = max(figures)
-    return results
+    workers, by key."""
 
+    def cost(*, stock: bool) -> float:
+        return simulate(WORKERS, SAMPLES, stock=stock).master_us_per_report
 
-def table(results: dict[str, float]) -> str:
-    """The results for people."""
-    lines = [f"{'CPU us a report':<16}{'median':>10}{'low':>10}{'high':>10}"]
-    for name in ("master", "stock_master"):
-        key = f"{name}_us_per_worker_report"
-        figures = (results[key], results[f"{key}_low"], results[f"{key}_high"])
-        lines.append(f"{name:<16}" + "".join(f"{figure:>10.0f}" for figure in figures))
-    return "\n".join(lines)
+    return interleaved(
+        {
+            "master_us_per_worker_report": partial(cost, stock=False),
+            "stock_master_us_per_worker_report": partial(cost, stock=True),
+        },
+        repeats,
+    )
 
 
 def simulate(workers: int, samples: int, *, stock: bool = False) -> Outcome:
