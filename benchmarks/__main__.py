@@ -1,5 +1,7 @@
 """`make bench`: the instrument's own cost beside its anchors, in one run."""
 
+from benchmarks import unpatched  # noqa: F401, I001
+
 from collections.abc import Callable
 from pathlib import Path
 

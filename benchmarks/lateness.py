@@ -4,6 +4,8 @@ Each in turn has a core of its own, where there are two, and the same Poisson ar
 what the engine does there; null server, master and worker with their reports share the other.
 """
 
+from benchmarks import unpatched  # noqa: F401, I001
+
 import os
 import select
 import subprocess
