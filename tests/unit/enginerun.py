@@ -1,6 +1,7 @@
 """Runs of user classes in an engine of their own, against a server that answers by the path."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -60,12 +61,13 @@ def run_user(
     tested: type[OpenModelUser],
     is_done: Callable[[list[Any], list[Lane]], bool],
     lanes: int,
+    tls: ssl.SSLContext | None = None,
 ) -> list[wire.Batch]:
     """Runs the task `tested` of a class in the closed model until its users and lanes are done; all
     batches."""
 
     async def main() -> list[wire.Batch]:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
         port = server.sockets[0].getsockname()[1]
         batches: list[wire.Batch] = []
 
@@ -75,7 +77,7 @@ def run_user(
 
         order = wire.Prepare(
             run="run",
-            host=f"http://127.0.0.1:{port}",
+            host=f"{'https' if tls else 'http'}://127.0.0.1:{port}",
             connections=lanes,
             timeout_s=0.5,
             entries=[wire.TaskEntry("Tested", "tested", 1)],

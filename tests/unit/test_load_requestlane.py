@@ -2,9 +2,12 @@
 
 from locust import task
 
+import ssl
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import trustme
 
 from bakeoff.load import OpenModelUser, Request, wire
 from bakeoff.load.engine.lane import Lane
@@ -12,7 +15,9 @@ from bakeoff.load.workerrun import samples_of
 from tests.unit.enginerun import BIG, outcomes, run_user, task_errors
 
 
-def run_paths(*paths: str, lanes: int = 1, expect: int | None = None) -> list[wire.Batch]:
+def run_paths(
+    *paths: str, lanes: int = 1, expect: int | None = None, tls: ssl.SSLContext | None = None
+) -> list[wire.Batch]:
     """Requests of one path after the other in each lane, and of / after the last."""
 
     class Tested(OpenModelUser):
@@ -27,7 +32,7 @@ def run_paths(*paths: str, lanes: int = 1, expect: int | None = None) -> list[wi
     def is_done(users: list[Tested], lanes: list[Lane]) -> bool:
         return all(user.asked > len(paths) for user in users)
 
-    return run_user(Tested, is_done, lanes)
+    return run_user(Tested, is_done, lanes, tls)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,34 @@ def test_what_is_no_answer_is_counted_and_the_lane_goes_on(
     errors = [error for batch in batches for error in batch.request_errors]
     assert sum(error.count for error in errors) == (2 if reason else 0)
     assert all(error.message.startswith(reason) for error in errors)
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """One that this process trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    return authority
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    """What a server with a certificate for this name has."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize("path", ["/", "/split", "/close", "/big"])
+def test_answers_come_over_tls_too(authority: trustme.CA, path: str) -> None:
+    batches = run_paths(path, path, lanes=2, tls=server_context(authority, "127.0.0.1"))
+    assert outcomes(batches)[:4] == [200] * 4
+    assert batches[-1].reconnects == (4 if path == "/close" else 0)
+
+
+def test_a_certificate_for_another_name_is_no_connection(authority: trustme.CA) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        run_paths("/", tls=server_context(authority, "localhost"))
 
 
 def test_a_status_is_an_answer_where_it_is_expected() -> None:
