@@ -45,7 +45,7 @@ contract: setup
 	$(BIN)/pytest -q $(PARALLEL) tests/contract $(ARGS)
 
 # Whole counts, one test after the other, and a summary to keep in results/.
-SOAKED := $(TRUTH) tests/contract tests/model tests/money tests/running
+SOAKED := $(TRUTH) tests/integration/test_swarm_centre.py tests/contract tests/model tests/money tests/running
 soak: setup
 	BAKEOFF_SCALE=1 $(BIN)/python -m pytest -v -p tests.soak --timeout 14400 \
 		--summary results/soak-$$(date -u +%Y-%m-%dT%H-%M-%S).md $(SOAKED) $(ARGS)

@@ -1,25 +1,48 @@
 """`make bench`: the instrument's own cost beside its anchors, in one run."""
 
+from benchmarks import unpatched  # noqa: F401, I001
+
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
 
 from bakeoff.store import write_whole
-from benchmarks import generator
+from benchmarks import end_to_end, generator, lateness, stubs, swarm_centre
+from benchmarks.figures import lines, summed_up
+from benchmarks.ratios import ratios
 
 RESULTS = Path("results") / "bench.json"
+
+PARTS: dict[str, Callable[[int], dict[str, float]]] = {
+    "generator": lambda repeats: summed_up(generator.measure(repeats)),
+    "stubs": lambda repeats: summed_up(stubs.measure(repeats)),
+    "end_to_end": lambda repeats: summed_up(end_to_end.measure(repeats)),
+    "lateness": lambda repeats: lateness.measure(),
+    "swarm_centre": lambda repeats: summed_up(swarm_centre.measure(repeats)),
+}
 
 
 @click.command()
 @click.option("--repeats", type=click.IntRange(min=1), default=5, help="Of each, interleaved.")
-def main(repeats: int) -> None:
+@click.option(
+    "--only",
+    type=click.Choice(list(PARTS)),
+    multiple=True,
+    help="These parts alone; the figures of the others stay as they are.",
+)
+def main(repeats: int, only: tuple[str, ...]) -> None:
     """Measures and writes results/bench.json."""
-    found = generator.measure(repeats)
+    found = msgspec.json.decode(RESULTS.read_bytes()) if only and RESULTS.exists() else {}
+    for name in only or PARTS:
+        measured = PARTS[name](repeats)
+        click.echo("\n".join(lines(measured)))
+        found |= measured
+    found |= ratios(found)
     RESULTS.parent.mkdir(exist_ok=True)
-    content = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    write_whole(RESULTS, content + b"\n")
-    click.echo(generator.table(found))
+    write_whole(RESULTS, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    click.echo("\n".join(lines(ratios(found))))
     click.echo(f"written: {RESULTS}")
 
 

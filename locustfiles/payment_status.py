@@ -4,7 +4,7 @@ from locust import task
 
 from typing import ClassVar
 
-from bakeoff.load import Invoices, OpenModelUser
+from bakeoff.load import Invoices, OpenModelUser, Request
 
 
 class PaymentStatus(OpenModelUser):
@@ -17,9 +17,9 @@ class PaymentStatus(OpenModelUser):
         cls.invoices = Invoices.from_environment()
 
     @task  # type: ignore[type-var]
-    async def payment_status(self) -> None:
+    def payment_status(self) -> Request:
         invoice = self.invoices.pick(self.draw)
-        await self.client.get(
+        return self.request.get(
             f"/v1/invoices/{invoice.id}/payment",
             name="GET /v1/invoices/{id}/payment",
             headers=invoice.headers,

@@ -5,7 +5,7 @@ from locust import task
 
 from typing import ClassVar
 
-from bakeoff.load import OpenModelUser, Subscriptions
+from bakeoff.load import OpenModelUser, Request, Subscriptions
 
 
 class Statements(OpenModelUser):
@@ -18,9 +18,9 @@ class Statements(OpenModelUser):
         cls.subscriptions = Subscriptions.from_environment()
 
     @task  # type: ignore[type-var]
-    async def statement(self) -> None:
+    def statement(self) -> Request:
         subscription = self.subscriptions.pick(self.draw)
-        await self.client.get(
+        return self.request.get(
             f"/v1/subscriptions/{subscription.id}/statement",
             name="GET /v1/subscriptions/{id}/statement",
             headers=subscription.headers,

@@ -4,7 +4,8 @@ Importing it adds bakeoff's arguments, engine and books to the Locust process.
 """
 
 from bakeoff.load import plugin as plugin
-from bakeoff.load.engine.client import EncodedHeaders, RequestFailed, Response, encode_headers
+from bakeoff.load.engine.client import RequestFailed, Response
+from bakeoff.load.engine.requests import EncodedHeaders, Request, encode_headers
 from bakeoff.load.owned import Invoices, Owned, Subscriptions
 from bakeoff.load.user import OpenModelUser
 
@@ -13,6 +14,7 @@ __all__ = [
     "Invoices",
     "OpenModelUser",
     "Owned",
+    "Request",
     "RequestFailed",
     "Response",
     "Subscriptions",

@@ -4,7 +4,7 @@ from locust import events, task
 
 from typing import Any
 
-from bakeoff.load import OpenModelUser
+from bakeoff.load import OpenModelUser, Request
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -17,5 +17,5 @@ class AdHoc(OpenModelUser):
     """Each arrival gets the path."""
 
     @task  # type: ignore[type-var]
-    async def get(self) -> None:
-        await self.client.get(self.environment.parsed_options.path)
+    def get(self) -> Request:
+        return self.request.get(self.environment.parsed_options.path)

@@ -4,54 +4,24 @@ import time
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from bakeoff.load.report import Report, add_answers
 from bakeoff.load.settings import LoadSettings
+from bakeoff.load.tally import Tally
 from bakeoff.load.workerpart import WorkerPart
 from bakeoff.measure import histograms
-from bakeoff.measure.histograms import Counters
 from bakeoff.measure.measurement import Answers, Counts, Interval, PhaseMeasurement, Sums
 
 _COUNTS = [one.name for one in msgspec.structs.fields(Counts)]
-
-
-class _Sparse:
-    """Counters that are mostly zero, kept as those that are not."""
-
-    def __init__(self) -> None:
-        self._dense: Counters | None = None
-        self._packed: tuple[Counters, Counters] | None = None
-
-    def dense(self) -> Counters:
-        """All counters, to add to."""
-        if self._dense is None:
-            self._dense = np.zeros(histograms.COUNTERS, np.int64)
-            if self._packed is not None:
-                indices, counts = self._packed
-                self._dense[indices] = counts
-                self._packed = None
-        return self._dense
-
-    def pack(self) -> None:
-        """Nobody is going to add for now."""
-        if self._dense is not None:
-            indices = np.flatnonzero(self._dense)
-            self._packed = (indices, self._dense[indices])
-            self._dense = None
-
-    def histogram(self) -> Any:
-        """As an HdrHistogram."""
-        histogram = histograms.from_counters(self.dense())
-        self.pack()
-        return histogram
+# A second this long over gets few reports more: Locust's own interval, and as much again.
+_PACK_S = 6
 
 
 class _Second:
     def __init__(self) -> None:
         self.answered = 0
-        self.latency = _Sparse()
-        self.lateness = _Sparse()
+        self.latency = Tally()
+        self.lateness = Tally()
 
 
 class Collected:
@@ -64,7 +34,7 @@ class Collected:
         self.started_ns = 0
         self.started_unix_s = 0.0
         self._answered_in_window = 0
-        self._sums = np.zeros(3, np.int64)
+        self._latency_us = self._lateness_us = self._service_us = 0
         self._statuses: dict[str, int] = {}
         self._errors: dict[str, int] = {}
         self._requests: dict[str, Answers] = {}
@@ -82,15 +52,19 @@ class Collected:
         # Who was taken for lost has no last report, even if it comes after all.
         part.final = part.final or (report.final and not part.lost)
         for new in report.seconds:
-            second = self._seconds.setdefault(new.second, _Second())
+            second = self._seconds.get(new.second)
+            if second is None:
+                second = self._seconds[new.second] = _Second()
+                self._pack_before(new.second - _PACK_S)
             second.answered += new.answered
-            new.latency.add_to(second.latency.dense())
-            new.lateness.add_to(second.lateness.dense())
-            new.latency.add_to(part.latency)
-        self._pack_before(max((new.second for new in report.seconds), default=0) - 2)
+            second.latency.add(new.latency)
+            second.lateness.add(new.lateness)
+            part.latency.add(new.latency)
         part.merged += _merged(report)
         self._answered_in_window += report.answered_in_window
-        self._sums += (report.latency_us, report.lateness_us, report.service_us)
+        self._latency_us += report.latency_us
+        self._lateness_us += report.lateness_us
+        self._service_us += report.service_us
         _add(self._statuses, report.statuses)
         _add(self._errors, report.errors)
         add_answers(self._requests, report.requests)
@@ -117,7 +91,6 @@ class Collected:
 
     def measurement(self) -> PhaseMeasurement:
         """All of it, with one interval for each second in which something was completed."""
-        latency_us, lateness_us, service_us = self._sums.tolist()
         settings = self.settings
         return PhaseMeasurement(
             test_id=self.name,
@@ -133,7 +106,11 @@ class Collected:
             elapsed_s=self.elapsed_s,
             completed_in_window=self._answered_in_window,
             counts=self.counts(),
-            sums=Sums(latency_us=latency_us, lateness_us=lateness_us, service_us=service_us),
+            sums=Sums(
+                latency_us=self._latency_us,
+                lateness_us=self._lateness_us,
+                service_us=self._service_us,
+            ),
             statuses=dict(sorted(self._statuses.items())),
             errors=dict(self._errors),
             requests=dict(sorted(self._requests.items())),
@@ -142,8 +119,8 @@ class Collected:
                 Interval(
                     start_s=float(number),
                     completed=second.answered,
-                    latency=histograms.encode(second.latency.histogram()),
-                    lateness=histograms.encode(second.lateness.histogram()),
+                    latency=_encoded(second.latency),
+                    lateness=_encoded(second.lateness),
                 )
                 for number, second in sorted(self._seconds.items())
             ],
@@ -156,7 +133,7 @@ class Collected:
         second = self._seconds.get(int(reported_s) - 1)
         p99_ms = None
         if second is not None:
-            p99_ms = histograms.percentiles_ms(second.latency.histogram(), [99])[99]
+            p99_ms = histograms.percentiles_of_ms(second.latency.counters(), [99])[99]
         return {
             "elapsed_s": self.elapsed_s,
             "completed": counts.answered,
@@ -179,12 +156,17 @@ class Collected:
         return sorted(self.parts.values(), key=lambda part: part.index)
 
     def _pack_before(self, number: int) -> None:
-        for one in range(self._packed_before, number):
-            second = self._seconds.get(one)
-            if second is not None:
+        for one, second in self._seconds.items():
+            if self._packed_before <= one < number:
                 second.latency.pack()
                 second.lateness.pack()
         self._packed_before = max(self._packed_before, number)
+
+
+def _encoded(tally: Tally) -> str:
+    text = histograms.encode(histograms.from_counters(tally.counters()))
+    tally.pack()
+    return text
 
 
 def _merged(report: Report) -> int:

@@ -7,8 +7,7 @@ when the last report of every worker that takes part is merged; then Locust stop
 quits if it is headless.
 """
 
-from locust.runners import STATE_INIT, STATE_STOPPED, STATE_STOPPING, Runner
-from locust.stats import CSV_STATS_INTERVAL_SEC
+from locust.runners import STATE_INIT, STATE_STOPPED, Runner
 
 import logging
 import time
@@ -20,17 +19,21 @@ import msgspec
 
 from bakeoff.load import report
 from bakeoff.load.collected import Collected
-from bakeoff.load.crew import LOCAL, Crew, clock_identity
+from bakeoff.load.crew import LOCAL, Crew
+from bakeoff.load.ending import let_files_follow, stop_locust
 from bakeoff.load.settings import RUN_OPTION, host_of, parse_settings, targets
-from bakeoff.load.workerpart import WorkerPart
+from bakeoff.load.start import book, go
 from bakeoff.measure.measurement import PhaseMeasurement
 
 logger = logging.getLogger(__name__)
 
-# From the go to the first arrival: longer than the message takes.
-_LEAD_NS = 100_000_000
 _READY_DEADLINE_S = 15.0
+# A look at a thousand workers takes half a millisecond.
+_READY_POLL_S = 0.01
 _WATCH_S = 0.2
+# Reports that follow each other without a pause would keep all else waiting: the page, and
+# workers' heartbeats.
+_TURN_S = 0.02
 # On a stop by hand, requests under way are waited for this long at most.
 _STOP_LIMIT_S = 5.0
 # What a last report may take beyond the end of the run.
@@ -53,6 +56,7 @@ class Collector:
         self._expected: set[str] = set()
         self._ready: dict[str, int] = {}
         self._end_deadline_s = float("inf")
+        self._turn_s = 0.0
         environment.events.test_start.add_listener(self._on_test_start)
         environment.events.test_stopping.add_listener(self._on_test_stopping)
         environment.events.worker_report.add_listener(self._on_worker_report)
@@ -129,6 +133,10 @@ class Collector:
         payload = data.get(report.KEY)
         if payload is not None:
             self._merge(client_id, payload)
+        now_s = time.monotonic()
+        if now_s - self._turn_s > _TURN_S:
+            gevent.sleep(0)
+            self._turn_s = time.monotonic()
 
     def _on_local_report(self, msg: Any, **_: Any) -> None:
         self._merge(LOCAL, msg.data)
@@ -149,14 +157,14 @@ class Collector:
             self._crew.say("bakeoff_finish", worker, run=run.name, limit_s=limit_s)
         while self._state == "stopping":
             gevent.sleep(0.01)
-        self._let_files_follow()
+        let_files_follow(self._environment)
 
     # The run.
 
     def _go_when_ready(self, run: Collected) -> None:
         deadline = time.monotonic() + _READY_DEADLINE_S
         while self._expected - self._ready.keys() and time.monotonic() < deadline:
-            gevent.sleep(0.002)
+            gevent.sleep(_READY_POLL_S)
             self._expected &= self._crew.active()
             if self._run is not run or self._state != "starting":
                 return
@@ -170,9 +178,8 @@ class Collector:
         self._go(run, sorted(workers, key=self._crew.index_of))
 
     def _go(self, run: Collected, workers: list[str]) -> None:
+        book(run, workers, self._ready)
         settings = run.settings
-        run.started_ns = time.monotonic_ns() + _LEAD_NS
-        run.started_unix_s = time.time() + _LEAD_NS / 1e9
         if settings.duration_s:
             # Arrivals that wait for a connection take up to a timeout, their answers another.
             longest_s = settings.duration_s + 2 * settings.timeout_s
@@ -180,23 +187,7 @@ class Collector:
         else:
             self._end_deadline_s = float("inf")
         self._state = "running"
-        for index, worker in enumerate(workers):
-            run.parts[worker] = WorkerPart(worker, index, self._ready[worker])
-        for index, worker in enumerate(workers):
-            self._crew.say(
-                "bakeoff_go",
-                worker,
-                run=run.name,
-                clock=clock_identity(),
-                start_ns=run.started_ns,
-                delay_ns=_LEAD_NS,
-                index=index,
-                count=len(workers),
-                rate_rps=settings.rate_rps,
-                arrivals=settings.arrivals,
-                seed=settings.seed,
-                duration_s=settings.duration_s,
-            )
+        go(self._crew, run)
 
     def _merge(self, worker: str, payload: bytes) -> None:
         try:
@@ -244,21 +235,4 @@ class Collector:
         stop = stop and self._state in ("starting", "running")
         self._state = state
         if stop:
-            gevent.spawn(self._stop_locust)
-
-    def _stop_locust(self) -> None:
-        options = self._environment.parsed_options
-        # While Locust is still spawning a stop would leave it half started.
-        while self._runner.state == "spawning":
-            gevent.sleep(0.01)
-        if options.headless:
-            self._let_files_follow()
-            self._runner.quit()
-        elif self._runner.state != STATE_STOPPING:
-            self._runner.stop()
-
-    def _let_files_follow(self) -> None:
-        """Locust writes its CSV files once a second, not at the end: waits for the last time."""
-        options = self._environment.parsed_options
-        if options.headless and options.csv_prefix:
-            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)
+            gevent.spawn(stop_locust, self._environment)

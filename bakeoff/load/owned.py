@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from bakeoff.errors import UsageError
 from bakeoff.experiment import TOKENS_VARIABLE
-from bakeoff.load.engine.client import EncodedHeaders, encode_headers
+from bakeoff.load.engine.requests import EncodedHeaders, encode_headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,12 @@ from bakeoff.load.workerrun import WorkerRun, samples_of
 
 logger = logging.getLogger(__name__)
 
-_REPORT_S = 1.0
+# In a lively run; else our reports go out with Locust's own alone.
+REPORT_S = 1.0
 # How long a worker that quits waits for its last report to be acknowledged.
 _QUIT_S = 3.0
-_REPEAT_S = 0.5
+REPEAT_S = 0.5
+_REPEAT_MAXIMUM_S = 4.0
 
 
 class Recorder:
@@ -40,14 +42,14 @@ class Recorder:
         self._environment = environment
         self._runner: Runner = environment.runner
         self._run: WorkerRun | None = None
-        self._outgoing: bytes | None = None
         self.engine = EngineProcess(
             environment.parsed_locustfiles, self._hear, self._on_engine_death
         )
         events = environment.events
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.test_stopping.add_listener(self._on_test_stopping)
-        events.report_to_master.add_listener(self._on_report_to_master)
+        # First of all, so that Locust's own part of a report has what we tell Locust with ours.
+        events.report_to_master._handlers.insert(0, self._on_report_to_master)
         events.quitting.add_listener(self._on_quitting)
         events.quit.add_listener(self._on_quit)
         self._runner.register_message("bakeoff_go", self._on_go)
@@ -101,8 +103,10 @@ class Recorder:
         self.engine.close()
 
     def _on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
-        if self._outgoing is not None:
-            data[report.KEY] = self._outgoing
+        run = self._run
+        payload = None if run is None else self._payload(run)
+        if payload is not None:
+            data[report.KEY] = payload
 
     # The collector's messages.
 
@@ -113,6 +117,7 @@ class Recorder:
         # On the master's own machine its clock is ours.
         same_clock = data["clock"] == clock_identity()
         run.start_ns = data["start_ns"] if same_clock else time.monotonic_ns() + data["delay_ns"]
+        run.lively = data["lively"]
         self.engine.send(
             wire.Go(
                 run=run.name,
@@ -163,37 +168,39 @@ class Recorder:
 
     def _report_regularly(self) -> None:
         while True:
-            gevent.sleep(_REPORT_S)
-            if self._run is not None and self._run.start_ns and not self._run.ended:
-                self._report(self._run)
+            gevent.sleep(REPORT_S)
+            run = self._run
+            if run is not None and run.start_ns and run.lively and not run.ended:
+                self._report(run)
 
     def _repeat_last_report(self, run: WorkerRun) -> None:
+        wait_s = REPEAT_S
         while run is self._run and not run.acknowledged:
             self._report(run)
-            gevent.sleep(_REPEAT_S)
+            gevent.sleep(wait_s)
+            # A master that is behind with many workers is not helped by haste.
+            wait_s = min(2 * wait_s, _REPEAT_MAXIMUM_S)
 
     def _report(self, run: WorkerRun) -> None:
-        payload = run.last
-        if payload is None:
-            batches = run.take()
-            if not batches:
-                return
-            # Before Locust collects its own statistics: this adds to them.
-            self._tell_locust(run, batches)
-            payload = report.encode(run.report(batches))
-            if batches[-1].final:
-                run.last = payload
-        self._send(payload)
-
-    def _send(self, payload: bytes) -> None:
-        if not isinstance(self._runner, WorkerRunner):
-            self._runner.send_message("bakeoff_report", payload)
-            return
-        self._outgoing = payload
-        try:
+        if isinstance(self._runner, WorkerRunner):
             self._runner._send_stats()
-        finally:
-            self._outgoing = None
+            return
+        payload = self._payload(run)
+        if payload is not None:
+            self._runner.send_message("bakeoff_report", payload)
+
+    def _payload(self, run: WorkerRun) -> bytes | None:
+        """The next report, or the last one until it is acknowledged; None: there is no news."""
+        if run.last is not None:
+            return run.last
+        batches = run.take()
+        if not batches:
+            return None
+        self._tell_locust(run, batches)
+        payload = report.encode(run.report(batches))
+        if batches[-1].final:
+            run.last = payload
+        return payload
 
     def _tell_locust(self, run: WorkerRun, batches: Sequence[wire.Batch]) -> None:
         stats, names = self._environment.stats, batches[-1].names

@@ -19,10 +19,14 @@ from bakeoff.measure.measurement import Answers, Counts
 KEY = "bakeoff"
 _NS = 1_000_000_000
 _HASH_MASK = 2**63 - 1
+_PIECE = 255
 
 
 class SparseCounters(msgspec.Struct, frozen=True, array_like=True):
-    """The counters of a histogram that are not zero."""
+    """The counters of a histogram that are not zero: an index of two bytes and a count of one.
+
+    A count that needs more stands in several pieces, each with the index.
+    """
 
     indices: bytes
     counts: bytes
@@ -31,15 +35,17 @@ class SparseCounters(msgspec.Struct, frozen=True, array_like=True):
     def of(cls, values_us: Counters) -> Self:
         """Counts values in microseconds."""
         indices, counts = np.unique(histograms.counter_indices(values_us), return_counts=True)
-        return cls(indices.astype(np.uint16).tobytes(), counts.astype(np.uint32).tobytes())
+        pieces = -(-counts // _PIECE)
+        split = np.full(pieces.sum(), _PIECE, np.uint8)
+        split[np.cumsum(pieces) - 1] = counts - _PIECE * (pieces - 1)
+        return cls(np.repeat(indices, pieces).astype(np.uint16).tobytes(), split.tobytes())
 
-    def add_to(self, counters: Counters) -> None:
-        """Adds them to the counters of a histogram; ValueError where they do not fit."""
-        indices = np.frombuffer(self.indices, dtype=np.uint16)
-        counts = np.frombuffer(self.counts, dtype=np.uint32)
-        if len(indices) != len(counts) or (len(indices) and indices.max() >= len(counters)):
-            raise ValueError("a report's histogram does not fit")
-        counters[indices] += counts
+
+def add_counters(counters: Counters, many: Sequence[SparseCounters]) -> None:
+    """Adds them to the counters of a histogram, at once: one by one takes four times as long."""
+    indices = np.frombuffer(b"".join([one.indices for one in many]), np.uint16)
+    counts = np.frombuffer(b"".join([one.counts for one in many]), np.uint8)
+    np.add.at(counters, indices, counts.astype(np.int64))
 
 
 class Second(msgspec.Struct, frozen=True, array_like=True):
@@ -73,14 +79,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: list[Second]
 
 
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Report)
+
+
 def encode(report: Report) -> bytes:
     """The report as Locust carries it."""
-    return msgspec.msgpack.encode(report)
+    return _encoder.encode(report)
 
 
 def decode(data: bytes) -> Report:
     """The report behind `encode`; ValueError for anything else."""
-    return msgspec.msgpack.decode(data, type=Report)
+    report = _decoder.decode(data)
+    sparse = [one for second in report.seconds for one in (second.latency, second.lateness)]
+    indices = np.frombuffer(b"".join([one.indices for one in sparse]), np.uint16)
+    if any(len(one.indices) != 2 * len(one.counts) for one in sparse) or (
+        len(indices) and np.maximum.reduce(indices) >= histograms.COUNTERS
+    ):
+        raise ValueError("a report's histogram does not fit")
+    return report
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,9 @@ from bakeoff.errors import UsageError
 TARGETS_VARIABLE = "BAKEOFF_TARGETS"
 # How a run is called while it travels with Locust's own options to the workers.
 RUN_OPTION = "bakeoff_run"
+# What sends requests: our engine, or Locust's FastHttpUser.
+ENGINE = "engine"
+FAST_HTTP = "fasthttpuser"
 DEFAULT_USERS = 64
 DEFAULT_SPAWN_RATE = 1000
 _RATE_MAXIMUM = 10_000_000
@@ -39,6 +42,10 @@ def parse_settings(options: Mapping[str, Any]) -> LoadSettings:
     arrivals = str(options.get("arrivals") or "poisson")
     if arrivals not in ("poisson", "constant"):
         raise UsageError(f"arrivals must be poisson or constant, not {arrivals!r}")
+    if rate and options.get("client") == FAST_HTTP:
+        raise UsageError(
+            f"rate {rate}: --client {FAST_HTTP} has no open model; leave one of the two out"
+        )
     return LoadSettings(
         rate_rps=_number("rate", rate, 0, _RATE_MAXIMUM) if rate else None,
         arrivals=arrivals,
@@ -66,6 +73,11 @@ def host_of(environment: Any) -> str:
     """The address a test aims at: Locust's host, or that of its user classes; empty: none."""
     hosts = [environment.host, *(user.host for user in environment.user_classes)]
     return next((host for host in hosts if host), "").rstrip("/")
+
+
+def uses_fast_http(environment: Any) -> bool:
+    """Locust's own client sends the requests, so that there is no engine."""
+    return getattr(environment.parsed_options, "client", ENGINE) == FAST_HTTP
 
 
 def has_option(options: Namespace, name: str) -> bool:
@@ -100,6 +112,14 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument(
         "--request-timeout", default="10", help="Seconds after which an answer is given up"
+    )
+    parser.add_argument(
+        "--client",
+        choices=[ENGINE, FAST_HTTP],
+        default=ENGINE,
+        help="What sends the requests: the engine, or Locust's FastHttpUser at ten times the cost "
+        "(closed model only; the same for master and workers)",
+        include_in_web_ui=False,
     )
     parser.add_argument(
         f"--{RUN_OPTION.replace('_', '-')}", default="", help=SUPPRESS, include_in_web_ui=False

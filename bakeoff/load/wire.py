@@ -13,11 +13,12 @@ import msgspec
 # Columns of a sample. Times are nanoseconds of CLOCK_MONOTONIC.
 COLUMNS = 7
 DUE, SENT, DONE, OUTCOME, SIZE, HASH, TAG = range(COLUMNS)
-pack_sample = struct.Struct(f"={COLUMNS}q").pack
 # OUTCOME: a status that was expected, or UNEXPECTED + status, or one of these.
 BROKEN = 1
 TIMED_OUT = 2
 UNEXPECTED = 1000
+# Where nothing is expected, a status from here on is no answer.
+ERROR = 400
 # TAG: four times the index of the request's name, plus these.
 TAG_WAITED = 1  # the arrival found no free connection
 TAG_FOLLOWED = 2  # not the first request of its arrival

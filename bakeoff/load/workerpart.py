@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from bakeoff.load.report import Report
+from bakeoff.load.tally import Tally
 from bakeoff.measure import histograms
-from bakeoff.measure.histograms import Counters
 from bakeoff.measure.measurement import Counts, WorkerBooks
 
 
@@ -27,7 +25,7 @@ class WorkerPart:
     recorded: int = 0
     merged: int = 0
     elapsed_s: float = 0.0
-    latency: Counters = field(default_factory=lambda: np.zeros(histograms.COUNTERS, np.int64))
+    latency: Tally = field(default_factory=Tally)
 
     def is_news(self, report: Report) -> bool:
         """Books the sequence number; False for a report that was merged before."""
@@ -45,7 +43,7 @@ class WorkerPart:
 
     def books(self) -> WorkerBooks:
         """The worker's line in the measurement."""
-        p99_ms = histograms.percentiles_ms(histograms.from_counters(self.latency), [99])[99]
+        p99_ms = histograms.percentiles_of_ms(self.latency.counters(), [99])[99]
         return WorkerBooks(
             worker=self.worker,
             index=self.index,

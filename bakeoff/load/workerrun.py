@@ -23,6 +23,8 @@ class WorkerRun:
         # The engine has been told to open its connections; the start, 0 before it is known.
         self.prepared = False
         self.start_ns = 0
+        # Reports are to come more often than Locust's own: there are few workers.
+        self.lively = True
         # The engine's last batch is in; the master has the report that has it.
         self.ended = False
         self.acknowledged = False

@@ -96,8 +96,13 @@ def percentiles_ms(
     histogram: HdrHistogram, percentiles: Iterable[float]
 ) -> dict[float, float | None]:
     """Milliseconds at each percentile (0 to 100); None where the histogram is empty."""
+    return percentiles_of_ms(counters(histogram), percentiles)
+
+
+def percentiles_of_ms(filled: Counters, percentiles: Iterable[float]) -> dict[float, float | None]:
+    """`percentiles_ms` of the histogram with these counters, which need not be made."""
     wanted = list(percentiles)
-    cumulative = np.cumsum(counters(histogram))
+    cumulative = np.cumsum(filled)
     total = int(cumulative[-1])
     if total == 0:
         return dict.fromkeys(wanted)

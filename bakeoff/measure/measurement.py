@@ -44,7 +44,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
     """The answered requests of one name.
 
-    `body_hash_sum` adds a 63-bit hash of each body, so that it does not depend on the order; None
+    `body_hash_sum` adds up the CRC-32 of each body, so that it does not depend on the order; None
     where bodies hold what the service made up itself, such as ids.
     """
 

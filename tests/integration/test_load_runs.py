@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from bakeoff.load import wire
-from bakeoff.load.engine.client import body_hash
 from bakeoff.load.engine.schedule import Part, Schedule
 from bakeoff.measure import histograms
 from bakeoff.measure.phase import merged_latency, merged_lateness
@@ -78,7 +78,7 @@ def test_three_runs_in_a_row_have_fresh_books(two_workers: Locust) -> None:
     assert fixed.statuses == {"200": scheduled}
     assert fixed.response_bytes == scheduled * 11
     (answers,) = fixed.requests.values()
-    assert answers.body_hash_sum == scheduled * body_hash(b'{"ok":true}') & (2**63 - 1)
+    assert answers.body_hash_sum == scheduled * crc32(b'{"ok":true}') & (2**63 - 1)
     assert abs(fixed.counts.scheduled - 1000) <= 4 * 1000**0.5
     assert fixed.elapsed_s == 2.0
     assert closed.counts.scheduled == closed.counts.sent > 16
@@ -109,8 +109,8 @@ def test_workers_share_one_schedule(tmp_path: Path) -> None:
         tmp_path,
         """
         @task
-        async def numbered(self):
-            await self.client.get(f"/r/{self.arrival}", name="numbered")
+        def numbered(self):
+            return self.request.get(f"/r/{self.arrival}", name="numbered")
         """,
     )
     log = tmp_path / "server.log"
@@ -120,18 +120,24 @@ def test_workers_share_one_schedule(tmp_path: Path) -> None:
     assert numbers == list(range(measurement.counts.scheduled))
 
 
-def test_tasks_share_the_arrivals_by_weight(tmp_path: Path) -> None:
-    locustfile = write_locustfile(
-        tmp_path,
-        """
-        @task(3)
-        async def often(self):
-            await self.client.get("/", name="often")
+REQUEST = """
+        @task({weight})
+        def {name}(self):
+            return self.request.get("/", name="{name}")
+"""
+COROUTINE = """
+        @task({weight})
+        async def {name}(self):
+            await self.client.get("/", name="{name}")
+"""
 
-        @task(1)
-        async def seldom(self):
-            await self.client.get("/", name="seldom")
-        """,
+
+@pytest.mark.parametrize(
+    ("often", "seldom"), [(REQUEST, REQUEST), (COROUTINE, COROUTINE), (COROUTINE, REQUEST)]
+)
+def test_tasks_share_the_arrivals_by_weight(tmp_path: Path, often: str, seldom: str) -> None:
+    locustfile = write_locustfile(
+        tmp_path, often.format(name="often", weight=3) + seldom.format(name="seldom", weight=1)
     )
     with null_server() as host, locust(locustfile, workers=1) as found:
         measurement = found.run(host, rate=400, arrivals="constant", duration=1)
@@ -159,12 +165,14 @@ def test_a_closed_model_pauses_for_the_wait_time(tmp_path: Path) -> None:
     assert 8 <= measurement.counts.answered <= 44
 
 
-def test_a_task_that_is_not_async_is_named(tmp_path: Path) -> None:
+def test_a_task_that_returns_no_request_is_told_so(tmp_path: Path) -> None:
     locustfile = write_locustfile(tmp_path, "@task\ndef plain(self):\n    pass\n")
     with null_server() as host, locust(locustfile, workers=1) as found:
-        found.start(host)
-        failed = found.wait_until("failed", "complete")
-    assert "Tested.plain must be `async def`" in failed["failure"]
+        measurement = found.run(host, rate=50, duration=1)
+    counts = measurement.counts
+    assert (counts.sent, counts.never_sent) == (0, counts.scheduled)
+    (error,) = measurement.errors
+    assert "must return its request" in error
 
 
 def test_a_setup_that_fails_ends_the_worker_at_its_start(tmp_path: Path) -> None:
@@ -285,7 +293,7 @@ def test_chunked_answers_are_read_whole(one_worker: Locust) -> None:
     assert measurement.response_bytes == 5 * counts.answered
     assert counts.reconnects == 0
     (answers,) = measurement.requests.values()
-    assert answers.body_hash_sum == counts.answered * body_hash(b"abcde") & (2**63 - 1)
+    assert answers.body_hash_sum == counts.answered * crc32(b"abcde") & (2**63 - 1)
 
 
 def test_a_run_without_end_is_stopped_and_complete(two_workers: Locust) -> None:
@@ -403,3 +411,56 @@ def test_a_headless_master_counts_what_its_worker_reports_last(tmp_path: Path) -
     rows = (tmp_path / "out_stats.csv").read_text().splitlines()
     total = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
     assert int(total["Request Count"]) > 100
+
+
+BOTH = """
+    @task
+    def plain(self):
+        return self.request.get("/plain", name="plain", headers={"X-A": "b"}, expect=200)
+
+    @task
+    async def several(self):
+        answer = await self.client.get("/first", name="first")
+        assert answer.json() == {"ok": True} and answer.headers["content-length"] == "11"
+        await self.client.post("/second", name="second", json={"x": 1}, expect=201)
+        raise AssertionError("not reached: the status was not expected")
+"""
+WAITS = """
+    @task
+    async def waits(self):
+        await asyncio.sleep(1)
+"""
+
+
+def run_stock(locustfile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Locust itself, headless, with its own client."""
+    with null_server() as host:
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host"),
+                *(host, "-u", "2", "-r", "2", "-t", "3s", "--json", "--client", "fasthttpuser"),
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def test_the_same_tasks_run_over_locusts_own_client(tmp_path: Path) -> None:
+    ran = run_stock(write_locustfile(tmp_path, BOTH))
+    rows = {row["name"]: row for row in json.loads(ran.stdout)}
+    assert set(rows) == {"plain", "first", "second"}, ran.stderr
+    assert rows["plain"]["num_requests"] > 0 == rows["plain"]["num_failures"]
+    assert rows["first"]["num_requests"] > 0 == rows["first"]["num_failures"]
+    assert rows["second"]["num_failures"] == rows["second"]["num_requests"] > 0
+    assert "not reached" not in ran.stderr
+
+
+def test_locusts_own_client_says_what_it_cannot_do(tmp_path: Path) -> None:
+    ran = run_stock(write_locustfile(tmp_path, WAITS))
+    assert "needs the engine" in ran.stderr
+    ran = run_stock(write_locustfile(tmp_path, BOTH), "--rate", "10")
+    assert ran.returncode != 0
+    assert "has no open model" in ran.stderr

@@ -90,8 +90,8 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Locust
         folder,
         """
         @task
-        async def numbered(self):
-            await self.client.get(f"/r/{self.arrival}", name="numbered")
+        def numbered(self):
+            return self.request.get(f"/r/{self.arrival}", name="numbered")
         """,
     )
     environment = {"BAKEOFF_SAMPLES_DIR": str(folder)}

@@ -18,13 +18,15 @@ import uvloop
 from protos.payment.v1.payment_pb2 import CreatePaymentRequest, GetPaymentRequest, Payment
 from protos.payment.v1.payment_pb2_grpc import PaymentsServicer, add_PaymentsServicer_to_server
 from stub_payment.payments import payment_of_invoice
+from tests.contract.rig import SCALE
 from tests.contract.wire import Answer
 from tests.running.client import Client, Outcome, open_load
 from tests.running.link import Link
 from tests.running.provider import Call, Provider
 from tests.running.rig import SLACK, Instance, Starter
 
-RATE_PER_S = 500
+# Whole, or what a machine carries that runs other tests meanwhile.
+RATE_PER_S = 500 if SCALE >= 1 else 100
 CONNECTIONS = 8
 PAYMENT_TIMEOUT_MS = 500
 # No request takes longer, by the contract.
@@ -137,12 +139,16 @@ def test_an_outage_is_said_clearly_and_got_over(
             most_bytes = max(most_bytes, instance.usage.memory_info().rss)
         await asyncio.to_thread(outage.end, link, provider)
         ended_s = time.monotonic()
-        # Well is who answers that many in a row, so on each of its connections to the database.
+        # Well is who answers that many at once, so on each of its connections to the database.
         while not well_s:
-            found = [await client.get(path) for _ in range(4 * CONNECTIONS)]
+            asked_s = time.monotonic()
+            found = await asyncio.gather(*(client.get(path) for _ in range(4 * CONNECTIONS)))
             if all(outcome.status == 200 for outcome in found):
                 well_s = time.monotonic() - ended_s
-            assert time.monotonic() < ended_s + outage.recovers_within_s, found[-1]
+            else:
+                assert asked_s < ended_s + outage.recovers_within_s, Counter(
+                    (outcome.status, outcome.problem, outcome.failure) for outcome in found
+                )
         outcomes = await load
         client.close()
         return outcomes

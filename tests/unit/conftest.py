@@ -1,3 +1,3 @@
 """Whatever these tests import, gevent's patches stay out of their process."""
 
-from tests import unpatched as unpatched
+from benchmarks import unpatched as unpatched

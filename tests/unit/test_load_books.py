@@ -2,16 +2,20 @@
 
 from locust.stats import RequestStats
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bakeoff.errors import UsageError
 from bakeoff.load import report, wire
 from bakeoff.load.collected import Collected
 from bakeoff.load.locuststats import add_error, add_samples
-from bakeoff.load.report import Report, SparseCounters, digest
+from bakeoff.load.report import Report, SparseCounters, add_counters, digest
 from bakeoff.load.settings import LoadSettings, parse_settings
+from bakeoff.load.tally import Tally
 from bakeoff.load.workerpart import WorkerPart
 from bakeoff.measure import histograms
 from bakeoff.measure.measurement import Answers, Counts
@@ -183,17 +187,46 @@ def test_reports_of_nothing_are_fine() -> None:
 
 
 def test_counters_that_do_not_fit_are_refused() -> None:
-    good = SparseCounters.of(np.array([1, 5, 5]))
-    counters = np.zeros(histograms.COUNTERS, np.int64)
-    good.add_to(counters)
-    assert counters.sum() == 3
-    bad_index = np.array([histograms.COUNTERS], np.uint16).tobytes()
+    good = report_of(samples(10, 6), sequence=1, recorded=10)
+    assert report.decode(report.encode(good)) == good
+    second = good.seconds[0]
+    counted = second.latency
+    bad_index = np.full(len(counted.counts), histograms.COUNTERS, np.uint16).tobytes()
     for wrong in (
-        SparseCounters(bad_index, good.counts[:4]),
-        SparseCounters(good.indices, good.counts[:4]),
+        SparseCounters(bad_index, counted.counts),
+        SparseCounters(counted.indices, counted.counts[:-1]),
     ):
+        bad = msgspec.structs.replace(
+            good, seconds=[msgspec.structs.replace(second, latency=wrong)]
+        )
         with pytest.raises(ValueError, match="does not fit"):
-            wrong.add_to(counters)
+            report.decode(report.encode(bad))
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 2000)), max_size=20))
+def test_counters_of_any_size_travel_whole(found: list[tuple[int, int]]) -> None:
+    values_us = np.repeat(
+        np.array([value for value, _ in found], np.int64), [count for _, count in found]
+    )
+    added = np.zeros(histograms.COUNTERS, np.int64)
+    add_counters(added, [SparseCounters.of(values_us)] * 2)
+    whole = histograms.new()
+    histograms.record(whole, np.tile(values_us, 2))
+    assert (added == histograms.counters(whole)).all()
+
+
+def test_a_tally_is_the_sum_however_it_is_packed_and_looked_at() -> None:
+    rng = np.random.default_rng(8)
+    tally, whole = Tally(), histograms.new()
+    for number in range(300):
+        values_us = rng.integers(0, 10**6, 20)
+        tally.add(SparseCounters.of(values_us))
+        histograms.record(whole, values_us)
+        if number % 90 == 50:
+            tally.pack()
+        if number % 70 == 10:
+            assert (tally.counters() == histograms.counters(whole)).all()
+    assert (tally.counters() == histograms.counters(whole)).all()
 
 
 def test_locusts_own_statistics_agree() -> None:

@@ -7,38 +7,21 @@ import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import numpy as np
 import pytest
 
 from bakeoff.load import OpenModelUser, RequestFailed, wire
-from bakeoff.load.engine.run import Run
+from bakeoff.load.engine.lane import Lane
+from tests.unit.enginerun import outcomes, run_user, task_errors
 
-_WAIT_S = 20.0
+_A_LONG_TIME_S = 20.0
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
 
 Body = Callable[[OpenModelUser], Awaitable[Any]]
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers each request with its path; /late after a while, /500 with that, /never not."""
-    while True:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-            return
-        path = head.split(b" ")[1]
-        if path == b"/late":
-            await asyncio.sleep(0.15)
-        if path == b"/never":
-            continue
-        status = b"500" if path == b"/500" else b"200"
-        writer.write(b"HTTP/1.1 %b X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(path), path))
-
-
 def run_task(body: Body, *, times: int = 3, lanes: int = 1) -> list[wire.Batch]:
-    """Runs a task `times` times in each lane in the closed model, until the last batch."""
+    """Runs a task `times` times in each lane."""
 
     class Tested(OpenModelUser):
         done = 0
@@ -49,66 +32,14 @@ def run_task(body: Body, *, times: int = 3, lanes: int = 1) -> list[wire.Batch]:
                 self.done += 1
                 await body(self)
             else:
-                await asyncio.sleep(_WAIT_S)
+                await asyncio.sleep(_A_LONG_TIME_S)
 
-    async def main() -> list[wire.Batch]:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        batches: list[wire.Batch] = []
+    def is_done(users: list[Tested], lanes: list[Lane]) -> bool:
+        # The last of them has to end, too.
+        began = all(user.done == times for user in users)
+        return began and not any(lane.sent_ns for lane in lanes)
 
-        def emit(message: wire.FromEngine) -> None:
-            assert isinstance(message, wire.Batch)
-            batches.append(message)
-
-        order = wire.Prepare(
-            run="run",
-            host=f"http://127.0.0.1:{port}",
-            connections=lanes,
-            timeout_s=0.5,
-            entries=[wire.TaskEntry("Tested", "tested", 1)],
-            options={},
-        )
-        run = Run(order, {"Tested": Tested}, emit)
-        await run.open()
-        loop = asyncio.get_running_loop()
-        go = wire.Go(
-            run="run",
-            start_ns=int(loop.time() * 1e9),
-            index=0,
-            count=1,
-            rate_rps=None,
-            arrivals="poisson",
-            seed=1,
-            duration_s=0,
-        )
-        run.go(go)
-        users = [lane.tasks[0][0] for lane in run._lanes]
-        async with asyncio.timeout(_WAIT_S):
-            while any(user.done < times for user in users):  # type: ignore[attr-defined]
-                await asyncio.sleep(0.01)
-            # The last of them has to end, too.
-            while any(lane.sent_ns for lane in run._lanes):
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
-            run.finish(0.2)
-            while not batches or not batches[-1].final:
-                await asyncio.sleep(0.01)
-        server.close()
-        return batches
-
-    return asyncio.run(main())
-
-
-def outcomes(batches: list[wire.Batch]) -> list[int]:
-    """The outcomes of all samples, in order."""
-    raw = b"".join(batch.samples for batch in batches)
-    rows = np.frombuffer(raw, np.int64).reshape(-1, wire.COLUMNS)
-    return [int(outcome) for outcome in rows[:, wire.OUTCOME]]
-
-
-def task_errors(batches: list[wire.Batch]) -> list[str]:
-    """The exceptions that left tasks."""
-    return [error.message for batch in batches for error in batch.task_errors]
+    return run_user(Tested, is_done, lanes)
 
 
 async def plain(user: OpenModelUser) -> None:

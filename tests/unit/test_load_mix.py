@@ -13,8 +13,7 @@ ARRIVALS = 1200
 @pytest.mark.parametrize("seed", [0, 7, 2**31, 2**53 - 1])
 @pytest.mark.parametrize("first", [0, 10_000_000])
 def test_each_task_gets_its_share(seed: int, first: int) -> None:
-    mix = Mix(WEIGHTS)
-    mix.start(seed)
+    mix = Mix(WEIGHTS, seed)
     found = Counter(mix.choose(number) for number in range(first, first + ARRIVALS))
     for index, weight in enumerate(WEIGHTS):
         assert abs(found[index] - ARRIVALS * weight / sum(WEIGHTS)) <= 5
@@ -22,8 +21,7 @@ def test_each_task_gets_its_share(seed: int, first: int) -> None:
 
 def test_the_sequence_is_the_seeds() -> None:
     def sequence(seed: int) -> list[int]:
-        mix = Mix(WEIGHTS)
-        mix.start(seed)
+        mix = Mix(WEIGHTS, seed)
         return [mix.choose(number) for number in range(100)]
 
     assert sequence(7) == sequence(7) != sequence(8)

@@ -1,8 +1,10 @@
 """What the engine writes down: samples, counts and errors, drained in batches."""
 
+import struct
 import traceback
 from collections import Counter
 
+from bakeoff.load import wire
 from bakeoff.load.wire import RequestError, TaskError
 
 # Of different errors in one batch; the rest is counted under one name.
@@ -11,18 +13,21 @@ _OTHER = "other errors"
 
 
 class Books:
-    """Samples are appended packed: kept as Python's numbers, they would fill the cache."""
+    """Samples are appended to `rows`, number by number, and packed when there are some: kept as
+    Python's numbers they would fill the cache."""
 
     def __init__(self) -> None:
-        self.samples = bytearray()
-        # Requests sent, those of them that followed another in the same task, and arrivals whose
-        # task sent none.
-        self.sent = 0
+        # Rows of wire.COLUMNS.
+        self.rows: list[int] = []
+        # Samples in all; requests that followed another in the same task; and arrivals whose task
+        # sent none.
+        self.recorded = 0
         self.followed = 0
         self.empty = 0
         self.reconnects = 0
         self.names: list[tuple[str, str]] = []
         self._tags: dict[tuple[str, str], int] = {}
+        self._packed = bytearray()
         self._request_errors: Counter[tuple[int, str]] = Counter()
         self._task_errors: Counter[tuple[str, str]] = Counter()
 
@@ -48,10 +53,19 @@ class Books:
         known = key in self._task_errors or len(self._task_errors) < _KINDS
         self._task_errors[key if known else (_OTHER, "")] += 1
 
+    def pack(self) -> None:
+        """Packs the rows: to be called now and then."""
+        rows = self.rows
+        if rows:
+            self._packed += struct.pack(f"={len(rows)}q", *rows)
+            self.recorded += len(rows) // wire.COLUMNS
+            rows.clear()
+
     def drain_samples(self) -> bytes:
         """The samples since the last call, as they lie in memory."""
-        drained = bytes(self.samples)
-        self.samples.clear()
+        self.pack()
+        drained = bytes(self._packed)
+        self._packed.clear()
         return drained
 
     def drain_request_errors(self) -> list[RequestError]:

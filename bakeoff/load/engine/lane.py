@@ -1,35 +1,30 @@
-"""A lane: one connection and the task that uses it.
-
-A task is a coroutine. As long as it waits only for answers on its own connection it is driven by
-hand, which saves an `asyncio.Task` and two turns of the loop for each request. When it waits for
-anything else, it goes over to a real Task, and goes on there to its end.
-
-That Task exists beforehand and is asyncio's current task also while the coroutine is driven by
-hand, in the same context, so whatever asks for it (`asyncio.timeout`, task groups) finds the one
-that will carry the coroutine: cancelling it, too, moves the coroutine into it.
-"""
+"""A lane: one connection, opened again when it is lost, and one arrival after the other on it."""
 
 import asyncio
-import types
-from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol
 
+from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
-from bakeoff.load.engine.client import Client, RequestFailed, Response
-from bakeoff.load.engine.exchange import Exchange
+from bakeoff.load.engine.poller import Poller
 from bakeoff.load.engine.target import Target
 from bakeoff.load.user import OpenModelUser
 
-TaskCoroutine = Coroutine[Any, Any, Any]
-TaskFunction = Callable[[OpenModelUser], TaskCoroutine]
-# Number, draw, when it is due (ns; 0: when it sends a request), TAG_WAITED or 0.
-Arrival = tuple[int, float, int, int]
+# Number, draw, when it is due (ns; 0: when it sends a request).
+Arrival = tuple[int, float, int]
+# A user, and what makes a request, or a coroutine, of it.
+Task = tuple[OpenModelUser, Callable[[OpenModelUser], Any]]
+
+_RETRY_S = 0.05
+_RETRY_MAXIMUM_S = 1.0
 
 
 class Pacer(Protocol):
     """Who hands out the arrivals."""
+
+    # The mark of those that `take` hands out: TAG_WAITED or 0.
+    mark_taken: int
 
     def take(self, lane: "Lane") -> Arrival | None:
         """The next arrival for a lane that is free; None: it is parked until there is one, which
@@ -39,185 +34,119 @@ class Pacer(Protocol):
         """A parked lane is not free any more."""
 
 
-class Lane(Exchange):
-    """Runs one arrival after the other on one connection, as its pacer gives them."""
+class Lane(ABC):
+    """What all lanes have: a connection, the request under way on it, and who hands out arrivals.
 
-    def __init__(self, target: Target, books: Books, pacer: Pacer) -> None:
-        super().__init__(target, books)
+    All of it is called outside of any asyncio task.
+    """
+
+    def __init__(self, target: Target, books: Books, poller: Poller, pacer: Pacer) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.books = books
         self.pacer = pacer
-        self.client = Client(self, target.authority, target.prefix)
-        self._turn = self.client.turn
-        # The user of each task, and how to choose one by the number of the arrival.
-        self.tasks: list[tuple[OpenModelUser, TaskFunction]] = []
+        self._target = target
+        self._poller = poller
+        self.connection = target.connection(self, poller)
+        self._reopening: asyncio.Task[None] | None = None
+        self.closed = False
+        # Each task with its user, and how to choose one by the number of the arrival (None: there
+        # is one).
+        self.tasks: list[Task] = []
         self.choose: Callable[[int], int] | None = None
-        # Between the start of an arrival and its end; and while the pacer looks for one.
-        self.occupied = False
+        # While the pacer looks for an arrival.
         self.parked = False
-        self._coroutine: TaskCoroutine | None = None
-        self._context = copy_context()
-        self._run_in_context = self._context.run
-        self._handover: asyncio.Future[Any]
-        self._task: asyncio.Task[None]
-        self._arm()
+        # The request under way; `sent_ns` is 0 without one.
+        self.sent_ns = 0
+        self._due_ns = 0
+        self._tag = 0
+        self._expect: int | None = None
 
     @property
+    @abstractmethod
+    def occupied(self) -> bool:
+        """An arrival is under way."""
+
+    @property
+    @abstractmethod
     def silent(self) -> bool:
         """An arrival is under way that has sent nothing yet."""
-        return self.occupied and self.fresh
 
-    def close(self) -> None:
-        """Ends everything, also a task under way."""
-        super().close()
-        if self._coroutine is not None and not self._handover.done():
-            self._coroutine.close()
-            self._coroutine = None
-        self._task.cancel()
+    @abstractmethod
+    def start(self, arrival: Arrival, mark: int) -> None:
+        """Starts an arrival on a lane that is free; `mark` is TAG_WAITED or 0."""
 
-    # Arrivals. All of this is called outside of any asyncio task.
+    @abstractmethod
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+        """The answer to the request under way is whole."""
+
+    @abstractmethod
+    def gave_up(self, reason: str) -> None:
+        """There will be no answer to the request under way, which is written down already."""
 
     def begin(self) -> None:
         """Takes an arrival, if the lane is free and there is one."""
         if not (self.occupied or self.parked or self.closed) and self.connection.ready:
             arrival = self.pacer.take(self)
             if arrival is not None:
-                self.start(arrival)
+                self.start(arrival, self.pacer.mark_taken)
 
-    def start(self, arrival: Arrival) -> None:
-        """Starts an arrival on a lane that was parked."""
-        self._drive(self._task_of(arrival).send, None)
+    def time_out(self, timeout_ns: int) -> None:
+        """The answer is overdue by the clock of the request: gives it up."""
+        done_ns = self.sent_ns + timeout_ns
+        self.connection.abort()
+        self._sample(done_ns, wire.TIMED_OUT)
+        self.gave_up(f"no answer within {timeout_ns / 1e9:g} s")
 
-    def resume(self, response: Response | None, failure: RequestFailed | None) -> None:
-        coroutine = self._coroutine
-        if coroutine is None:
+    def broken(self, done_ns: int, reason: str) -> None:
+        """The connection says that there will be no answer."""
+        self._fail(done_ns, reason)
+        self.gave_up(reason)
+
+    def lost(self) -> None:
+        """The connection is gone: opens another."""
+        if self.closed:
             return
-        if failure is None:
-            self._drive(coroutine.send, response)
-        else:
-            self._drive(coroutine.throw, failure)
-        if self.waiting:
-            self.next_turn()
-
-    def _task_of(self, arrival: Arrival) -> TaskCoroutine:
-        number, draw, self.intended_ns, self.mark = arrival
-        which = 0 if self.choose is None else self.choose(number)
-        user, function = self.tasks[which]
-        user.arrival = number
-        user.draw = draw
-        self.occupied = True
-        self.fresh = True
-        self._coroutine = coroutine = function(user)
-        return coroutine
-
-    def _drive(self, resume: Callable[[Any], Any], value: Any) -> None:
-        """Drives a task by hand to its next wait; where it is over, the next one, and so on."""
-        asyncio_task, loop = self._task, self.loop
-        _enter_task(loop, asyncio_task)
-        try:
-            while True:
-                self.by_hand = self.connection.ready and not self.waiting
-                try:
-                    yielded = self._run_in_context(resume, value)
-                except (StopIteration, RequestFailed):
-                    pass
-                except Exception as error:  # noqa: BLE001 - whatever a task raises
-                    self.books.task_failed(error)
-                else:
-                    if yielded is not self._turn and not self._handover.done():
-                        self._handover.set_result(yielded)
-                    return
-                waited = not self.fresh
-                self._end_task()
-                if self._handover.done():
-                    # The task has cancelled its asyncio.Task on its way out.
-                    self._arm()
-                    waited = False
-                if not waited:
-                    # Over without waiting for anything: others must have their turn, too.
-                    loop.call_soon(self.begin)
-                    return
-                arrival = self.pacer.take(self) if self.connection.ready else None
-                if arrival is None:
-                    return
-                resume, value = self._task_of(arrival).send, None
-        finally:
-            self.by_hand = False
-            _leave_task(loop, asyncio_task)
-
-    def _end_task(self) -> None:
-        self._coroutine = None
-        self.occupied = False
-        if self.fresh:
-            self.books.empty += 1
-        if self.sent_ns:
-            # A request that the task has started and does not wait for.
-            self.abandon("abandoned by its task")
-
-    def disconnected(self) -> None:
         if self.parked:
             self.pacer.withdraw(self)
+        if self._reopening is None:
+            self._reopening = self.loop.create_task(self._reopen())
 
-    def reconnected(self) -> None:
-        self.begin()
+    async def open(self) -> None:
+        """Opens the connection for the first time; OSError where that fails."""
+        await self.connection.open()
 
-    # The task as a real Task.
+    def close(self) -> None:
+        """Closes the connection for good."""
+        self.closed = True
+        if self._reopening is not None:
+            self._reopening.cancel()
+        self.connection.abort()
 
-    def _arm(self) -> None:
-        self._handover = self.loop.create_future()
-        self._task = self.loop.create_task(self._take_over(self._handover), context=self._context)
-
-    async def _take_over(self, handover: "asyncio.Future[Any]") -> None:
-        error: BaseException | None = None
-        yielded = None
-        try:
-            yielded = await handover
-        except asyncio.CancelledError as cancelled:
-            error = cancelled
-            if handover.done() and not handover.cancelled():
-                # Cancelled just after it went over: so is what it waits for.
-                waited_for = handover.result()
-                if asyncio.isfuture(waited_for):
-                    waited_for.cancel()
-        if self.closed:
-            raise asyncio.CancelledError
-        if handover is not self._handover:
-            return
-        coroutine = self._coroutine
-        if coroutine is not None:
-            await self._carry(coroutine, yielded, error)
-            self._end_task()
-        self._arm()
-        # Not before the new one has begun to wait.
+    def reopened(self) -> None:
+        """There is a connection again, and it is free."""
         self.loop.call_soon(self.begin)
 
-    async def _carry(
-        self, coroutine: TaskCoroutine, yielded: Any, error: BaseException | None
-    ) -> None:
-        try:
-            await _carry_on(coroutine, yielded, error)
-        except RequestFailed:
-            pass
-        except asyncio.CancelledError as cancelled:
-            if self.closed:
-                raise
-            self.books.task_failed(cancelled)
-        except Exception as failure:  # noqa: BLE001 - whatever a task raises
-            self.books.task_failed(failure)
-
-
-@types.coroutine
-def _carry_on(
-    coroutine: TaskCoroutine, yielded: Any, error: BaseException | None
-) -> Generator[Any, Any, Any]:
-    """Goes on with a coroutine that waits for `yielded`, or by raising `error` in it."""
-    try:
-        if error is not None:
-            yielded = coroutine.throw(error)
+    async def _reopen(self) -> None:
+        pause_s = _RETRY_S
         while True:
+            connection = self._target.connection(self, self._poller)
             try:
-                value = yield yielded
-            except BaseException as raised:  # noqa: BLE001 - whatever it is, it is the coroutine's
-                yielded = coroutine.throw(raised)
+                await connection.open()
+            except OSError as error:
+                self.books.request_failed(-1, f"connect: {error}")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _RETRY_MAXIMUM_S)
             else:
-                yielded = coroutine.send(value)
-    except StopIteration as stop:
-        return stop.value
+                break
+        self._reopening = None
+        self.connection = connection
+        self.books.reconnects += 1
+        self.reopened()
+
+    def _fail(self, done_ns: int, reason: str) -> None:
+        self.books.request_failed(self._tag // wire.TAG_NAMES, reason)
+        self._sample(done_ns, wire.BROKEN)
+
+    def _sample(self, done_ns: int, outcome: int) -> None:
+        self.books.rows += (self._due_ns, self.sent_ns, done_ns, outcome, 0, 0, self._tag)
+        self.sent_ns = 0

@@ -12,15 +12,12 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 class Mix:
     """Tasks by their weights; any stretch of arrivals has nearly as many of each as it should."""
 
-    def __init__(self, weights: Sequence[float]) -> None:
+    def __init__(self, weights: Sequence[float], seed: int) -> None:
         total = sum(weights)
         self._shares = [reached / total for reached in accumulate(weights)]
         self._shares[-1] = 1.0
-        self._offset = 0.0
-
-    def start(self, seed: int) -> None:
-        """Where the sequence begins."""
-        # Not a product with the seed: of a large one, no digits would be left behind the point.
+        # Where the sequence begins. Not a product with the seed: of a large one, no digits would
+        # be left behind the point.
         self._offset = random.Random(seed).random()
 
     def choose(self, number: int) -> int:

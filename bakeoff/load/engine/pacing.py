@@ -7,8 +7,9 @@ a lane that comes free takes the first arrival of it that is due.
 
 import asyncio
 from collections.abc import Callable, Iterator
+from itertools import chain
 from time import monotonic_ns
-from typing import Protocol
+from typing import Final, Protocol
 
 from bakeoff.load.engine.lane import Arrival, Lane
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Chunk, Part, Schedule, closed_chunks
@@ -20,11 +21,16 @@ from bakeoff.timerfd import TimerFd
 # to which it is done; above it the engine sleeps too little for it to matter.
 _EARLY_NS = 30_000
 _EARLY_UP_TO_RPS = 2000
+# The place of its instant in an arrival, and what comes after the last.
+_DUE: Final = 2
+_NEVER: Arrival = (-1, 0.0, NEVER_NS)
 
 
 class Pacer(Protocol):
     """Hands out arrivals from `start` on, until its end or `stop`."""
 
+    # The mark of arrivals that `take` hands out: TAG_WAITED or 0.
+    mark_taken: int
     # Arrivals begun, and those of them that had found no free lane.
     begun: int
     waited: int
@@ -48,44 +54,24 @@ class Pacer(Protocol):
         """When the next arrival is due (NEVER_NS: none any more)."""
 
 
-class _Arrivals:
-    """Chunks as lists, which are quicker to read one by one; `due_ns` is that of the next."""
-
-    def __init__(self, chunks: Iterator[Chunk], start_ns: int) -> None:
-        self._chunks = chunks
-        self._start_ns = start_ns
-        self._dues: list[int] = []
-        self._numbers: list[int] = []
-        self._draws: list[float] = []
-        self._place = 0
-        self.due_ns = 0
-        self._refill()
-
-    def take(self) -> tuple[int, float]:
-        """The next arrival's number and draw."""
-        place = self._place
-        arrival = self._numbers[place], self._draws[place]
-        self._place = place = place + 1
-        if place < len(self._dues):
-            self.due_ns = self._dues[place]
-        else:
-            self._refill()
-        return arrival
-
-    def _refill(self) -> None:
-        for chunk in self._chunks:
-            if len(chunk.due_ns):
-                self._dues = (chunk.due_ns + self._start_ns).tolist()
-                self._numbers = chunk.numbers.tolist()
-                self._draws = chunk.draws.tolist()
-                self._place = 0
-                self.due_ns = self._dues[0]
-                return
-        self.due_ns = NEVER_NS
+def _arrivals(chunks: Iterator[Chunk], start_ns: int) -> Iterator[Arrival]:
+    """The arrivals of chunks one by one, without a Python frame for each."""
+    return chain.from_iterable(
+        zip(
+            chunk.numbers.tolist(),
+            chunk.draws.tolist(),
+            (chunk.due_ns + start_ns).tolist() if start_ns else chunk.due_ns.tolist(),
+            strict=True,
+        )
+        for chunk in chunks
+    )
 
 
 class OpenPacer:
     """Arrivals at their instants, whether or not the answers keep up."""
+
+    # Whoever takes one has come free only after it was due.
+    mark_taken = TAG_WAITED
 
     def __init__(self, schedule: Schedule, part: Part, start_ns: int) -> None:
         self.begun = 0
@@ -93,7 +79,8 @@ class OpenPacer:
         self._schedule = schedule
         self._part = part
         self._start_ns = start_ns
-        self._arrivals = _Arrivals(schedule.chunks(part), start_ns)
+        self._arrivals = _arrivals(schedule.chunks(part), start_ns)
+        self._first = next(self._arrivals, _NEVER)
         self._idle: list[Lane] = []
         self._timer = TimerFd()
         seldom = schedule.rate_rps / part.count <= _EARLY_UP_TO_RPS
@@ -111,14 +98,12 @@ class OpenPacer:
             self._timer.close()
 
     def take(self, lane: Lane) -> Arrival | None:
-        idle, arrivals = self._idle, self._arrivals
-        if not idle and not self._stopped:
-            due_ns = arrivals.due_ns
-            if due_ns <= monotonic_ns():
-                number, draw = arrivals.take()
-                self.begun += 1
-                self.waited += 1
-                return number, draw, due_ns, TAG_WAITED
+        idle, first = self._idle, self._first
+        if not idle and not self._stopped and first[_DUE] <= monotonic_ns():
+            self._first = next(self._arrivals, _NEVER)
+            self.begun += 1
+            self.waited += 1
+            return first
         lane.parked = True
         idle.append(lane)
         if len(idle) == 1:
@@ -133,30 +118,30 @@ class OpenPacer:
         return self._schedule.count(self._part, until_ns - self._start_ns)
 
     def next_due(self) -> int:
-        return NEVER_NS if self._stopped else self._arrivals.due_ns
+        return NEVER_NS if self._stopped else self._first[_DUE]
 
     def _tick(self) -> None:
-        idle, arrivals = self._idle, self._arrivals
-        early_ns = self._early_ns
+        idle, early_ns = self._idle, self._early_ns
         while idle:
-            due_ns = arrivals.due_ns
+            first = self._first
+            due_ns = first[_DUE]
             ahead_ns = due_ns - monotonic_ns()
             if ahead_ns > early_ns:
                 break
             if ahead_ns > 0:
                 while monotonic_ns() < due_ns:
                     pass
-            number, draw = arrivals.take()
+            self._first = next(self._arrivals, _NEVER)
             self.begun += 1
             lane = idle.pop()
             lane.parked = False
-            lane.start((number, draw, due_ns, 0))
+            lane.start(first, 0)
         self._rearm()
 
     def _rearm(self) -> None:
         if self._stopped:
             return
-        due_ns = self._arrivals.due_ns
+        due_ns = self._first[_DUE]
         if self._idle and due_ns < NEVER_NS:
             self._timer.arm(due_ns - self._early_ns)
         else:
@@ -166,6 +151,8 @@ class OpenPacer:
 class ClosedPacer:
     """Each lane begins again as soon as it is free, until the end."""
 
+    mark_taken = 0
+
     def __init__(
         self, pause_s: Callable[[Lane], float] | None, seed: int, part: Part, start_ns: int
     ) -> None:
@@ -173,7 +160,7 @@ class ClosedPacer:
         self.waited = 0
         self._pause_s = pause_s
         self._start_ns = start_ns
-        self._arrivals = _Arrivals(closed_chunks(seed, part), start_ns)
+        self._arrivals = _arrivals(closed_chunks(seed, part), 0)
         # Parked lanes, and what will wake up those that pause between two tasks.
         self._idle: dict[Lane, asyncio.TimerHandle | None] = {}
         self._running = False
@@ -187,7 +174,8 @@ class ClosedPacer:
 
     def take(self, lane: Lane) -> Arrival | None:
         if self._running and self._pause_s is None:
-            return self._next()
+            self.begun += 1
+            return next(self._arrivals)
         timer = None
         if self._running and self._pause_s is not None:
             loop = asyncio.get_running_loop()
@@ -216,9 +204,5 @@ class ClosedPacer:
     def _start(self, lane: Lane) -> None:
         if self._running:
             self.withdraw(lane)
-            lane.start(self._next())
-
-    def _next(self) -> Arrival:
-        number, draw = self._arrivals.take()
-        self.begun += 1
-        return number, draw, 0, 0
+            self.begun += 1
+            lane.start(next(self._arrivals), 0)

@@ -2,18 +2,17 @@
 
 import asyncio
 import gc
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from time import monotonic_ns
-from typing import Any
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
-from bakeoff.load.engine.lane import Lane, TaskFunction
+from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.lanes import make_lanes
 from bakeoff.load.engine.mix import Mix
 from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
+from bakeoff.load.engine.poller import Poller
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
-from bakeoff.load.engine.target import parse_target
 from bakeoff.load.user import OpenModelUser
 
 _FLUSH_S = 0.2
@@ -40,18 +39,18 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self._books = Books()
         self._timeout_ns = int(order.timeout_s * NS)
-        target = parse_target(order.host)
-        self._mix = Mix([entry.weight for entry in order.entries])
+        self._poller = Poller(self._books.pack)
         # Lanes are handed to the pacer when there is one.
         self._pacer: Pacer | None = None
-        self._lanes = [Lane(target, self._books, self) for _ in range(order.connections)]
-        self._give_tasks(classes)
+        self._lanes = make_lanes(order, classes, self._books, self._poller, self)
         self._start_ns = 0
         self._end_ns = NEVER_NS
         self._limit_ns = NEVER_NS
         self._over = False
 
     # The pacer that the lanes know before the run starts.
+
+    mark_taken = 0
 
     def take(self, lane: Lane) -> None:
         """There is no arrival yet; all lanes will be asked when the run starts."""
@@ -77,7 +76,7 @@ class Run:
     def go(self, order: wire.Go) -> None:
         """Starts at the instant of the order."""
         part = Part(order.index, order.count)
-        self._mix.start(order.seed)
+        choose = self._choose(order.seed)
         self._start_ns = order.start_ns
         if order.duration_s:
             self._end_ns = order.start_ns + int(order.duration_s * NS)
@@ -89,7 +88,7 @@ class Run:
             self._pacer = OpenPacer(schedule, part, order.start_ns)
         self._pacer.start()
         for lane in self._lanes:
-            lane.pacer = self._pacer
+            lane.pacer, lane.choose = self._pacer, choose
             lane.begin()
         self._loop.call_later(_SWEEP_S, self._sweep)
         self._loop.call_later(_FLUSH_S, self._flush)
@@ -120,6 +119,8 @@ class Run:
             self._pacer.stop()
         for lane in self._lanes:
             lane.close()
+        # After the lanes' sockets, which close in the next turn.
+        self._loop.call_soon(self._poller.close)
         gc.unfreeze()
 
     def _stop_pacer(self) -> None:
@@ -166,15 +167,16 @@ class Run:
         # Counting the schedule takes a while, so it is done once, at the end.
         due = pacer.due(until_ns) if final else pacer.begun
         not_begun = due - pacer.begun
+        samples = books.drain_samples()
         silent = books.empty + sum(lane.silent for lane in self._lanes)
         return wire.Batch(
             run=self.name,
-            samples=books.drain_samples(),
+            samples=samples,
             names=books.names,
             request_errors=books.drain_request_errors(),
             task_errors=books.drain_task_errors(),
             scheduled=due + books.followed,
-            sent=books.sent,
+            sent=books.recorded + sum(lane.sent_ns > 0 for lane in self._lanes),
             followed=books.followed,
             never_sent=not_begun + silent,
             waited=pacer.waited + not_begun,
@@ -183,32 +185,13 @@ class Run:
             final=final,
         )
 
-    def _give_tasks(self, classes: Mapping[str, type[OpenModelUser]]) -> None:
-        """Gives each lane a user of each class, with its tasks."""
-        order = self._order
-        environment = Namespace(host=order.host, parsed_options=Namespace(**order.options))
-        functions = [_task_of(classes, entry) for entry in order.entries]
-        for lane in self._lanes:
-            users: dict[str, OpenModelUser] = {}
-            for entry, function in zip(order.entries, functions, strict=True):
-                if entry.user_class not in users:
-                    users[entry.user_class] = classes[entry.user_class](environment)
-                user = users[entry.user_class]
-                user.client = lane.client
-                lane.tasks.append((user, function))
-            lane.choose = self._mix.choose if len(functions) > 1 else None
+    def _choose(self, seed: int) -> Callable[[int], int] | None:
+        """Which task an arrival runs; None where there is one."""
+        weights = [entry.weight for entry in self._order.entries]
+        return Mix(weights, seed).choose if len(weights) > 1 else None
 
     def _pause_of(self) -> Callable[[Lane], float] | None:
         """The wait_time of a user between its tasks, as in Locust; without one: None."""
         if not any(user.has_wait_time() for user, _ in self._lanes[0].tasks):
             return None
         return lambda lane: float(lane.tasks[0][0].wait_time())
-
-
-def _task_of(classes: Mapping[str, type[OpenModelUser]], entry: wire.TaskEntry) -> TaskFunction:
-    """The task function, once for each arrival to call: it returns the coroutine to drive."""
-    tasks: list[Any] = list(classes[entry.user_class].tasks)
-    function: TaskFunction = next(task for task in tasks if task.__name__ == entry.task)
-    if not asyncio.iscoroutinefunction(function):
-        raise ValueError(f"the task {entry.user_class}.{entry.task} must be `async def`")
-    return function

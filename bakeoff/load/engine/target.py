@@ -1,9 +1,12 @@
 """The address that is aimed at, taken apart once."""
 
-import asyncio
-import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from bakeoff.load.engine.answers import Connection, Owner
+from bakeoff.load.engine.poller import Poller
+from bakeoff.load.engine.sockets import SocketConnection
+from bakeoff.load.engine.tls import TlsConnection
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -18,12 +21,11 @@ class Target:
     authority: str
     prefix: str
 
-    async def connect(self, protocol: asyncio.BaseProtocol) -> None:
-        """Opens one connection; OSError where that fails."""
-        context = ssl.create_default_context() if self.tls else None
-        await asyncio.get_running_loop().create_connection(
-            lambda: protocol, self.host, self.port, ssl=context
-        )
+    def connection(self, owner: Owner, poller: Poller) -> Connection:
+        """A connection to it that is not open yet."""
+        if self.tls:
+            return TlsConnection(owner, self.host, self.port)
+        return SocketConnection(owner, poller, self.host, self.port)
 
 
 def parse_target(url: str) -> Target:

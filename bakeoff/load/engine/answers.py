@@ -1,0 +1,132 @@
+"""The answers of one keep-alive HTTP/1.1 connection: one request, then its answer, and so on.
+
+This is, with `sockets`, `exchange` and `lane`, the path that every request takes, so it trades
+some calls for straight lines.
+"""
+
+from abc import ABC, abstractmethod
+from time import monotonic_ns
+from types import SimpleNamespace
+from typing import Protocol
+
+import httptools
+
+# Statuses under it announce another answer (RFC 9110, 15.2).
+_FINAL = 200
+
+
+class Owner(Protocol):
+    """Who is told what becomes of a request, and that the connection is gone."""
+
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+        """The answer is whole."""
+
+    def broken(self, done_ns: int, reason: str) -> None:
+        """There will be no whole answer to the request under way."""
+
+    def lost(self) -> None:
+        """The connection is closed."""
+
+
+class Connection(ABC):
+    """What all connections do with what they receive.
+
+    While `ready`, its owner may send a request: sets `ready` to False and calls `write`.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        # Of the answer under way: the pieces of its body, what of it has come before its end, and
+        # the status and the keep-alive of each message that has ended (1xx announce another).
+        self._body: list[bytes] = []
+        self._begun: list[bytes] = []
+        self._ends: list[tuple[int, bool]] = []
+        self._parser = self._new_parser()
+        self._feed = self._parser.feed_data
+        self._closing = False
+        self.ready = False
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connects; OSError where that fails."""
+
+    @abstractmethod
+    def write(self, request: bytes) -> None:
+        """Sends now."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Closes at once; the owner hears `lost`, and `broken` for a request under way does not
+        come any more."""
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes have come."""
+        now = monotonic_ns()
+        if self.ready:
+            # Nobody asked for anything: the connection is out of step.
+            self.abort()
+            return
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._break(now, f"bad HTTP answer: {error}")
+            return
+        ends, pieces = self._ends, self._body
+        if len(ends) == len(pieces) == 1 and not self._begun:
+            # The usual case: all of it in one read.
+            status, keep_alive = ends.pop()
+            body = pieces.pop()
+        else:
+            self._begun.append(data)
+            while ends and ends[0][0] < _FINAL:
+                del ends[0]
+            if not ends:
+                return
+            if len(ends) > 1:
+                self._break(now, "bad HTTP answer: more than one")
+                return
+            status, keep_alive = ends.pop()
+            body, data = b"".join(pieces), b"".join(self._begun)
+            pieces.clear()
+            self._begun.clear()
+        if keep_alive:
+            self.ready = True
+        else:
+            self.abort()
+        self._owner.answered(now, status, body, data)
+
+    def _new_parser(self) -> httptools.HttpResponseParser:
+        ended = self._ends.append
+
+        def on_message_complete() -> None:
+            # The parser forgets both with the message.
+            ended((parser.get_status_code(), parser.should_keep_alive()))
+
+        heard = SimpleNamespace(on_body=self._body.append, on_message_complete=on_message_complete)
+        parser = httptools.HttpResponseParser(heard)
+        return parser
+
+    def _ended(self, error: Exception | None) -> None:
+        """The connection is closed, by the other end or by us."""
+        now = monotonic_ns()
+        under_way = not self.ready and not self._closing
+        self.ready = False
+        self._closing = True
+        if under_way:
+            if error is None and self._ended_by_close():
+                status = self._parser.get_status_code()
+                received = b"".join(self._begun)
+                self._owner.answered(now, status, b"".join(self._body), received)
+            else:
+                self._owner.broken(now, f"connection lost: {error or 'closed by the server'}")
+        self._owner.lost()
+
+    def _break(self, now: int, reason: str) -> None:
+        self.abort()
+        self._owner.broken(now, reason)
+
+    def _ended_by_close(self) -> bool:
+        """An answer without length, which ends where the connection does (RFC 9112, 6.3)."""
+        head, end, _ = b"".join(self._begun).partition(b"\r\n\r\n")
+        head = head.lower()
+        return bool(end) and b"\ncontent-length:" not in head and b"\ntransfer-" not in head

@@ -1,0 +1,74 @@
+"""A lane whose tasks are plain functions that return one request each: nobody waits for an answer.
+
+This is, with `answers`, `sockets` and `requests`, the path that most requests take, so it trades
+some calls for straight lines.
+"""
+
+from time import monotonic_ns
+from zlib import crc32
+
+from bakeoff.load import wire
+from bakeoff.load.engine.books import Books
+from bakeoff.load.engine.lane import Arrival, Lane, Pacer
+from bakeoff.load.engine.poller import Poller
+from bakeoff.load.engine.target import Target
+
+_NO_REQUEST = "a task that is not `async def` must return its request: return self.request.get(…)"
+
+
+class RequestLane(Lane):
+    """Asks a task for its request, sends it, and asks the next when the answer is there."""
+
+    def __init__(self, target: Target, books: Books, poller: Poller, pacer: Pacer) -> None:
+        super().__init__(target, books, poller, pacer)
+        self._record = books.rows.extend
+
+    @property
+    def occupied(self) -> bool:
+        return self.sent_ns > 0
+
+    @property
+    def silent(self) -> bool:
+        """Never: an arrival that could not send anything is over."""
+        return False
+
+    def start(self, arrival: Arrival, mark: int) -> None:
+        number, draw, due_ns = arrival
+        choose = self.choose
+        user, function = self.tasks[0 if choose is None else choose(number)]
+        user.arrival = number
+        user.draw = draw
+        try:
+            request = function(user)
+            if request.__class__ is not tuple:
+                raise TypeError(_NO_REQUEST)
+        except Exception as error:  # noqa: BLE001 - whatever a task raises
+            self.books.task_failed(error)
+            self.books.empty += 1
+            # Not at once: others must have their turn, too.
+            self.loop.call_soon(self.begin)
+            return
+        data, tag, self._expect = request
+        self._tag = tag + mark
+        connection = self.connection
+        connection.ready = False
+        self.sent_ns = now = monotonic_ns()
+        self._due_ns = due_ns or now
+        connection.write(data)
+
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+        if status != self._expect and (self._expect is not None or status >= wire.ERROR):
+            status += wire.UNEXPECTED
+        self._record(
+            (self._due_ns, self.sent_ns, done_ns, status, len(body), crc32(body), self._tag)
+        )
+        self.sent_ns = 0
+        # As in `begin`: whoever is answered is neither parked nor occupied.
+        if self.connection.ready:
+            pacer = self.pacer
+            arrival = pacer.take(self)
+            if arrival is not None:
+                self.start(arrival, pacer.mark_taken)
+
+    def gave_up(self, reason: str) -> None:
+        """The next arrival comes with the next connection."""

@@ -1,0 +1,102 @@
+"""A plain TCP connection, read and written without a stream of the event loop's in between."""
+
+import asyncio
+import socket
+from os import read as os_read
+from os import write as os_write
+
+from bakeoff.load.engine.answers import Connection, Owner
+from bakeoff.load.engine.poller import ENDED, Poller
+
+_READ_BYTES = 1 << 14
+
+
+class SocketConnection(Connection):
+    """A connection to `host` and `port` whose news come from a poller."""
+
+    def __init__(self, owner: Owner, poller: Poller, host: str, port: int) -> None:
+        super().__init__(owner)
+        self._loop = asyncio.get_running_loop()
+        self._poller = poller
+        self._address = (host, port)
+        self._socket: socket.socket | None = None
+        self._descriptor = -1
+        # What the kernel has not taken yet of a request.
+        self._unsent = b""
+
+    async def open(self) -> None:
+        self._socket = await self._connected()
+        self._descriptor = self._socket.fileno()
+        self._poller.add(self._descriptor, self._on_ready)
+        self.ready = True
+
+    def write(self, request: bytes) -> None:
+        try:
+            written = os_write(self._descriptor, request)
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            self._loop.call_soon(self._close, error)
+            return
+        if written < len(request):
+            self._unsent = request[written:]
+
+    def abort(self) -> None:
+        self.ready = False
+        self._closing = True
+        if self._socket is not None:
+            self._loop.call_soon(self._close, None)
+
+    def _on_ready(self, events: int) -> None:
+        if self._unsent:
+            unsent, self._unsent = self._unsent, b""
+            self.write(unsent)
+        while not self._closing:
+            try:
+                data = os_read(self._descriptor, _READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._close(error)
+                return
+            if not data:
+                self._close(None)
+                return
+            self.data_received(data)
+            # By its edge: what comes after a short read is news again.
+            if len(data) < _READ_BYTES and not events & ENDED:
+                return
+
+    def _close(self, error: OSError | None) -> None:
+        """Closes the socket, once, and says so."""
+        if self._socket is not None:
+            self._poller.remove(self._descriptor)
+            self._socket.close()
+            self._socket = None
+            self._ended(error)
+
+    async def _connected(self) -> socket.socket:
+        """The first address that takes the connection; OSError of the last where none does."""
+        host, port = self._address
+        refusal = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in await self._loop.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            try:
+                return await self._connect(family, kind, protocol, address)
+            except OSError as error:
+                refusal = error
+        raise refusal
+
+    async def _connect(
+        self, family: int, kind: int, protocol: int, address: tuple[object, ...]
+    ) -> socket.socket:
+        connected = socket.socket(family, kind, protocol)
+        try:
+            connected.setblocking(False)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.sock_connect(connected, address)
+        except BaseException:
+            connected.close()
+            raise
+        return connected

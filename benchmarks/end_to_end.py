@@ -1,0 +1,102 @@
+"""The whole rig around the Go service, at its capacity: our generator and stub beside stock parts.
+
+The service has a core of its own; Postgres, stub and generator share the rest. The stock rig is
+Locust's FastHttpUser and a stub on grpcio. Besides the answers a second, each stub's CPU a call as
+the service calls it.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakeoff.experiment import LOCAL, LOCUSTFILES, TOKENS_VARIABLE, Experiment
+from bakeoff.preparation import load_manifests, prepared
+from bakeoff.progress import Silent
+from bakeoff.rig.rig import Rig, RigSettings
+from bakeoff.rig.service import Service, ServiceSettings
+from benchmarks import stubs, windows
+from benchmarks.windows import Aim, Window
+
+_SERVICE = "go"
+_STUB = "stub"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A rig: which stub, and whose generator."""
+
+    stub: str
+    generate: Callable[[Aim], Window]
+
+
+CONTESTANTS = {
+    "end_to_end_rps": Contestant("wire", windows.ours),
+    "end_to_end_stock_rps": Contestant("grpcio", windows.stock),
+    "end_to_end_grpcio_rps": Contestant("grpcio", windows.ours),
+    "end_to_end_go_stub_rps": Contestant("go", windows.ours),
+}
+
+
+def measure(repeats: int) -> dict[str, list[float]]:
+    """Answers a second and microseconds of the stub's CPU a call, by key."""
+    commands = stubs.commands()
+    found: dict[str, list[float]] = {}
+    with _rig() as (settings, rig, database_url):
+        for _ in range(repeats):
+            for key, contestant in CONTESTANTS.items():
+                window = _window(
+                    settings, rig, database_url, commands[contestant.stub], contestant.generate
+                )
+                found.setdefault(key, []).append(window.rps)
+                if contestant.generate is windows.ours:
+                    stub = f"stub_{contestant.stub}_us_per_call_by_service"
+                    found.setdefault(stub, []).append(window.us_per_request(_STUB))
+    return found
+
+
+@contextmanager
+def _rig() -> Iterator[tuple[RigSettings, Rig, str]]:
+    experiment = Experiment(services=[_SERVICE, "rust"], null=_SERVICE, service_cores=1)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bakeoff-bench-")))
+        manifests = load_manifests(experiment)
+        settings, _ = stack.enter_context(prepared(experiment, manifests, folder, Silent()))
+        rig = stack.enter_context(Rig(settings))
+        yield settings, rig, rig.postgres.fresh_database("bench")
+
+
+def _window(
+    settings: RigSettings,
+    rig: Rig,
+    database_url: str,
+    stub: Sequence[str],
+    generate: Callable[[Aim], Window],
+) -> Window:
+    access = rig.access(settings.experiment.labels[0])
+    tokens_file = rig.write_tokens(access, [LOCAL])[LOCAL]
+    with stubs.serving(stub) as (pids, target), _service(settings, rig, database_url, target) as up:
+        return generate(
+            Aim(
+                up.base_url,
+                locustfile=LOCUSTFILES / "payment_status.py",
+                environment={TOKENS_VARIABLE: tokens_file},
+                cores=settings.cores.rig,
+                parts={_STUB: pids},
+            )
+        )
+
+
+def _service(settings: RigSettings, rig: Rig, database_url: str, target: str) -> Service:
+    return Service(
+        settings.hosts[LOCAL],
+        settings.manifests[_SERVICE],
+        ServiceSettings(
+            database_url=database_url,
+            payment_targets=[target],
+            credentials=rig.credentials,
+            worker_threads=settings.cores.service_threads,
+            cpus=settings.cores.service,
+        ),
+    )

@@ -1,0 +1,155 @@
+"""Tasks that are one request each: what becomes of every kind of answer."""
+
+from locust import task
+
+import ssl
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import trustme
+
+from bakeoff.load import OpenModelUser, Request, wire
+from bakeoff.load.engine.lane import Lane
+from bakeoff.load.workerrun import samples_of
+from tests.unit.enginerun import BIG, outcomes, run_user, task_errors
+
+
+def run_paths(
+    *paths: str, lanes: int = 1, expect: int | None = None, tls: ssl.SSLContext | None = None
+) -> list[wire.Batch]:
+    """Requests of one path after the other in each lane, and of / after the last."""
+
+    class Tested(OpenModelUser):
+        asked = 0
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            path = paths[self.asked] if self.asked < len(paths) else "/"
+            self.asked += 1
+            return self.request.get(path, expect=expect)
+
+    def is_done(users: list[Tested], lanes: list[Lane]) -> bool:
+        return all(user.asked > len(paths) for user in users)
+
+    return run_user(Tested, is_done, lanes, tls)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/late", "/split", "/close", "/hints", "/big", "/chunks", "/nothing"]
+)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_an_answer_is_one_however_it_comes(path: str, lanes: int) -> None:
+    batches = run_paths(path, path, lanes=lanes)
+    status = 204 if path == "/nothing" else 200
+    assert outcomes(batches)[: 2 * lanes] == [status] * (2 * lanes)
+    last = batches[-1]
+    assert last.sent == len(outcomes(batches)) == last.scheduled
+    # The server closes each time; the lane opens another.
+    assert last.reconnects == (2 * lanes if path == "/close" else 0)
+
+
+def test_an_answer_is_measured_whole() -> None:
+    sizes = {"/": 1, "/split": 6, "/big": len(BIG), "/chunks": 1, "/nothing": 0}
+    rows = samples_of(run_paths(*sizes))
+    assert rows[: len(sizes), wire.SIZE].tolist() == list(sizes.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome", "reason"),
+    [
+        ("/never", wire.TIMED_OUT, ""),
+        ("/gone", wire.BROKEN, "connection lost: closed by the server"),
+        ("/two", wire.BROKEN, "bad HTTP answer: more than one"),
+        ("/bad", wire.BROKEN, "bad HTTP answer"),
+    ],
+)
+def test_what_is_no_answer_is_counted_and_the_lane_goes_on(
+    path: str, outcome: int, reason: str
+) -> None:
+    batches = run_paths(path, "/", path)
+    assert outcomes(batches)[:3] == [outcome, 200, outcome]
+    assert batches[-1].reconnects == 2
+    errors = [error for batch in batches for error in batch.request_errors]
+    assert sum(error.count for error in errors) == (2 if reason else 0)
+    assert all(error.message.startswith(reason) for error in errors)
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """One that this process trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    return authority
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    """What a server with a certificate for this name has."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize("path", ["/", "/split", "/close", "/big"])
+def test_answers_come_over_tls_too(authority: trustme.CA, path: str) -> None:
+    batches = run_paths(path, path, lanes=2, tls=server_context(authority, "127.0.0.1"))
+    assert outcomes(batches)[:4] == [200] * 4
+    assert batches[-1].reconnects == (4 if path == "/close" else 0)
+
+
+def test_a_certificate_for_another_name_is_no_connection(authority: trustme.CA) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        run_paths("/", tls=server_context(authority, "localhost"))
+
+
+def test_a_status_is_an_answer_where_it_is_expected() -> None:
+    assert outcomes(run_paths("/500"))[0] == wire.UNEXPECTED + 500
+    assert outcomes(run_paths("/500", expect=500))[0] == 500
+    assert outcomes(run_paths("/", expect=500))[0] == wire.UNEXPECTED + 200
+
+
+def test_a_task_that_fails_or_returns_no_request_is_counted_and_sends_nothing() -> None:
+    class Tested(OpenModelUser):
+        asked = 0
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            self.asked += 1
+            if self.asked == 1:
+                raise ValueError("oh")
+            if self.asked == 2:
+                return None  # type: ignore[return-value]
+            if self.asked == 3:
+                return self.request.get("/a b")
+            return self.request.get("/")
+
+    batches = run_user(Tested, lambda users, _: users[0].asked > 4, lanes=1)
+    failed, no_request, bad_path = task_errors(batches)
+    assert failed == "ValueError: oh"
+    assert "must return its request" in no_request
+    assert bad_path.startswith("ValueError: the path")
+    last = batches[-1]
+    assert last.never_sent == 3
+    assert last.scheduled == last.sent + last.never_sent
+    assert set(outcomes(batches)) == {200}
+
+
+def test_any_method_carries_headers_and_a_body() -> None:
+    class Tested(OpenModelUser):
+        requests: ClassVar[list[Request]] = []
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            self.requests.append(
+                self.request.post("/x", name="made", headers={"X-Y": "z"}, json={"a": 1})
+            )
+            return self.requests[-1]
+
+    batches = run_user(Tested, lambda users, _: len(users[0].requests) > 2, lanes=1)
+    data, tag, expect = Tested.requests[0]
+    assert data.startswith(b"POST /x HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert data.endswith(
+        b'\r\nX-Y: z\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
+    )
+    assert batches[-1].names[tag // wire.TAG_NAMES] == ("POST", "made") and expect is None
