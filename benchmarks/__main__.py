@@ -39,9 +39,10 @@ def main(repeats: int, only: tuple[str, ...]) -> None:
         measured = PARTS[name](repeats)
         click.echo("\n".join(lines(measured)))
         found |= measured
-    found |= ratios(found)
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_whole(RESULTS, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        found |= ratios(found)
+        # After each part: it takes many minutes until the last is there.
+        RESULTS.parent.mkdir(exist_ok=True)
+        write_whole(RESULTS, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     click.echo("\n".join(lines(ratios(found))))
     click.echo(f"written: {RESULTS}")
 

@@ -3,35 +3,61 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 # A process's CPU clock: see clock_getcpuclockid(3).
 _CPU_CLOCK = 2
+_LINE_DEADLINE_S = 60.0
 _END_DEADLINE_S = 10
 
 
 @contextmanager
-def announced(command: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def announced(
+    command: Sequence[str], stderr: int | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """A program that prints one line of JSON when it serves: its process id, and the line."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as started:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, cwd=ROOT) as started:
         try:
-            assert started.stdout is not None
-            line = started.stdout.readline()
-            assert line, f"{command[0]} ended before it served"
-            yield started.pid, json.loads(line)
+            yield started.pid, json.loads(line_of(started, started.stdout, b"{"))
         finally:
             started.terminate()
             try:
                 started.wait(_END_DEADLINE_S)
             except subprocess.TimeoutExpired:
                 started.kill()
+
+
+def line_of(
+    process: subprocess.Popen[bytes],
+    output: IO[bytes] | None,
+    wanted: bytes,
+    deadline_s: float = _LINE_DEADLINE_S,
+) -> bytes:
+    """The next line of a program's output with these bytes in it.
+
+    AssertionError where it ends without one, or is ended for saying nothing by the deadline.
+    """
+    assert output is not None
+    timer = threading.Timer(deadline_s, process.kill)
+    timer.start()
+    try:
+        for line in output:
+            if wanted in line:
+                return line
+    finally:
+        timer.cancel()
+    raise AssertionError(
+        f"{process.args!r} has ended, or was ended after {deadline_s:g} s, without {wanted!r} in "
+        "its output: run it by hand to see why"
+    )
 
 
 @contextmanager

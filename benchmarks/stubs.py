@@ -1,4 +1,4 @@
-"""What a call costs the payment stub: both of its engines, and a stub on grpc-go.
+"""What a call costs the payment stub: each of its engines, and a stub on grpc-go.
 
 The caller is ghz. Counted is the CPU of all processes of the stub over a whole call of ghz, which
 opens its connections in it.
@@ -15,6 +15,7 @@ from itertools import product
 from benchmarks import anchors
 from benchmarks.figures import interleaved
 from benchmarks.processes import ROOT, announced, cpu_s, tree
+from stub_payment.process import ENGINES
 
 CALLERS = 64
 PACES_RPS = (1000, 4000)
@@ -28,11 +29,8 @@ _REQUEST = '{"invoice_id": "0190f5a0-7b7a-7000-8000-{{.RequestNumber}}"}'
 def commands() -> dict[str, list[str]]:
     """How each stub is started."""
     python = [sys.executable, "-m", "stub_payment", "--port", "0", "--processes", "1", "--engine"]
-    return {
-        "wire": [*python, "wire"],
-        "grpcio": [*python, "grpcio"],
-        "go": [str(anchors.go_stub())],
-    }
+    engines = {engine: [*python, engine] for engine in ENGINES}
+    return {**engines, "go": [str(anchors.go_stub())]}
 
 
 def measure(repeats: int) -> dict[str, list[float]]:

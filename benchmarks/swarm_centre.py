@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import click
 import msgspec
@@ -26,9 +25,9 @@ from bakeoff.measure.phase import decode_measurement
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan, SwarmClient
 from benchmarks.figures import interleaved
+from benchmarks.processes import ROOT, announced, line_of
 from benchmarks.simulation import Outcome, Plan
 
-ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 1000
 SAMPLES = 1000
 _SETTLE_S = 2.0
@@ -100,19 +99,20 @@ def run(centre: Centre, workers: int, samples: int) -> tuple[Outcome, PhaseMeasu
         seed=1,
         request_timeout_s=10,
     )
+    longest_s = duration_s + _DEADLINE_S
     command = [sys.executable, "-m", "benchmarks.simulated", msgspec.json.encode(plan).decode()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as simulated:
         try:
-            assert simulated.stdout is not None
-            _line(simulated.stdout)
+            said = partial(line_of, simulated, simulated.stdout, b"{")
+            said()
             centre.client.start(phase)
             if centre.stock:
-                return msgspec.json.decode(_line(simulated.stdout), type=Outcome), None
-            deadline = time.monotonic() + duration_s + _DEADLINE_S
+                return msgspec.json.decode(said(longest_s), type=Outcome), None
+            deadline = time.monotonic() + longest_s
             while not centre.client.progress().complete:
                 assert time.monotonic() < deadline, "the run does not end"
                 time.sleep(_PROGRESS_S)
-            outcome = msgspec.json.decode(_line(simulated.stdout), type=Outcome)
+            outcome = msgspec.json.decode(said(longest_s), type=Outcome)
             return outcome, decode_measurement(centre.client.measurement())
         finally:
             simulated.kill()
@@ -159,24 +159,9 @@ def stock_master() -> Iterator[Centre]:
         *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", "0"),
         *("--web-host", "127.0.0.1", "--web-port", "0"),
     ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
-    ) as started:
-        try:
-            assert started.stdout is not None
-            said = json.loads(_line(started.stdout))
-            client = SwarmClient(f"http://127.0.0.1:{said['web_port']}")
-            yield Centre(started.pid, said["master_port"], client, stock=True)
-        finally:
-            started.kill()
-
-
-def _line(output: IO[bytes]) -> bytes:
-    """The next line of JSON; what is started has deadlines of its own."""
-    while line := output.readline():
-        if line.startswith(b"{"):
-            return line
-    raise AssertionError("it ended without a word")
+    with announced(command, stderr=subprocess.DEVNULL) as (pid, said):
+        client = SwarmClient(f"http://127.0.0.1:{said['web_port']}")
+        yield Centre(pid, said["master_port"], client, stock=True)
 
 
 @click.command()

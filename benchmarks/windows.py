@@ -16,7 +16,7 @@ from bakeoff.load.settings import FAST_HTTP
 from bakeoff.measure.phase import decode_measurement
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan
-from benchmarks.processes import ROOT, cpu_s, sleep_until, tree
+from benchmarks.processes import ROOT, cpu_s, line_of, sleep_until, tree
 
 GENERATOR = "generator"
 WINDOW_S = 5
@@ -96,13 +96,9 @@ def stock(aim: Aim) -> Window:
         stderr=subprocess.PIPE,
         env={**os.environ, **aim.environment},
         cwd=ROOT,
-        text=True,
     ) as started:
         try:
-            assert started.stderr is not None
-            for line in started.stderr:
-                if "All users spawned" in line:
-                    break
+            line_of(started, started.stderr, b"All users spawned")
             # Locust counts by whole seconds of the wall clock.
             first = int(time.time()) + 1 + _SETTLE_S
             clocks = _clocks(aim, [started.pid])

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bakeoff.errors import BakeoffError
+from stub_payment.process import ENGINES
 from stub_payment.supervisor import StubOptions, run
 
 MAXIMUM_PORT = 65_535
@@ -16,7 +17,7 @@ MAXIMUM_PORT = 65_535
     epilog="Example: python -m stub_payment --engine grpcio --port 0 --processes 2",
     context_settings={"show_default": True},
 )
-@click.option("--engine", type=click.Choice(["grpcio"]), default="grpcio", help="What serves.")
+@click.option("--engine", type=click.Choice(list(ENGINES)), default="grpcio", help="What serves.")
 @click.option(
     "--port",
     type=click.IntRange(0, MAXIMUM_PORT),

@@ -8,6 +8,7 @@ import contextlib
 import shutil
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -44,12 +45,8 @@ class Engine(Protocol):
     async def drain(self, grace_s: float) -> None: ...
 
 
-def make_engine(name: str, servicer: Servicer) -> Engine:
-    """The engine of that name; the command line lets no other name through."""
-    match name:
-        case "grpcio":
-            return GrpcioEngine(servicer)
-    raise ValueError(f"no engine is called {name!r}")
+# The engines by name.
+ENGINES: Mapping[str, Callable[[Servicer], Engine]] = {"grpcio": GrpcioEngine}
 
 
 class ServingProcess:
@@ -95,7 +92,7 @@ async def serve(link: Link) -> int:
     options = msgspec.json.decode(frame.payload, type=ProcessOptions)
     with Ledger(Path(options.ledger)) as ledger:
         servicer = Servicer(ledger, options.index)
-        engine = make_engine(options.engine, servicer)
+        engine = ENGINES[options.engine](servicer)
         try:
             port = await engine.start(options.host, options.port)
         except StartError as error:

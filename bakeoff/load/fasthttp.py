@@ -9,20 +9,26 @@ from locust.user.task import LOCUST_STATE_RUNNING, DefaultTaskSet
 
 import asyncio
 import itertools
-import json as json_module
 import random
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gevent import GreenletExit
 
+from bakeoff.load import wire
 from bakeoff.load.engine.client import Client, RequestFailed, Response
-from bakeoff.load.engine.requests import NO_HEADERS, EncodedHeaders, Requests
+from bakeoff.load.engine.requests import (
+    NO_HEADERS,
+    EncodedHeaders,
+    Requests,
+    check_path,
+    compact,
+)
+from bakeoff.load.engine.verbs import Verbs
 
 if TYPE_CHECKING:
     from bakeoff.load.user import OpenModelUser
 
-_FIRST_ERROR = 400
 _NO_LOOP = "a task that waits for anything but its requests needs the engine: leave --client out"
 _arrivals = itertools.count()
 _draws = random.Random()
@@ -39,14 +45,10 @@ class Described(NamedTuple):
     expect: int | None
 
 
-class FastHttpRequests:
+class FastHttpRequests(Verbs[Described]):
     """What `Requests` is to the engine's lanes."""
 
-    def get(self, path: str, **options: Any) -> Described:
-        """GET; options as of `Requests.get`."""
-        return self.make("GET", path, **options)
-
-    def make(
+    def request(
         self,
         method: str,
         path: str,
@@ -57,45 +59,24 @@ class FastHttpRequests:
         body: bytes = b"",
         expect: int | None = None,
     ) -> Described:
-        """Any method; options as of `Requests.make`."""
+        """Any method; options as of `Requests.request`."""
+        check_path(path)
         if json is None:
             return Described(method, path, name, headers, body or None, expect)
-        body = json_module.dumps(json, separators=(",", ":")).encode()
         typed = {**_decoded(headers), "Content-Type": "application/json"}
-        return Described(method, path, name, typed, body, expect)
-
-    def post(self, path: str, **options: Any) -> Described:
-        """POST; options as of `make`."""
-        return self.make("POST", path, **options)
-
-    def put(self, path: str, **options: Any) -> Described:
-        """PUT; options as of `make`."""
-        return self.make("PUT", path, **options)
-
-    def patch(self, path: str, **options: Any) -> Described:
-        """PATCH; options as of `make`."""
-        return self.make("PATCH", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Described:
-        """DELETE; options as of `make`."""
-        return self.make("DELETE", path, **options)
+        return Described(method, path, name, typed, compact(json), expect)
 
 
-class FastHttpClient:
+class FastHttpClient(Verbs[Coroutine[Any, Any, Response]]):
     """What `Client` is to the engine's lanes: never waits in the sense of asyncio."""
 
     def __init__(self, session: Any, requests: FastHttpRequests) -> None:
         self._session = session
         self._requests = requests
 
-    def __getattr__(self, method: str) -> Any:
-        """The methods of `Client`, each with the options of the same one of `Requests`."""
-        describe = getattr(self._requests, {"request": "make"}.get(method, method))
-
-        async def call(*arguments: Any, **options: Any) -> Response:
-            return self.send_now(describe(*arguments, **options))
-
-        return call
+    async def request(self, method: str, path: str, **options: Any) -> Response:
+        """Any method; options as of `Requests.request`."""
+        return self.send_now(self._requests.request(method, path, **options))
 
     def send_now(self, request: Described) -> Response:
         """Sends and waits, as gevent does; RequestFailed as of `Client`."""
@@ -111,7 +92,7 @@ class FastHttpClient:
             if not status:
                 raise RequestFailed(str(answer.error))
             response = Response(status, answer.content or b"", _received(answer.headers))
-            if status == expect or (expect is None and status < _FIRST_ERROR):
+            if status == expect or (expect is None and status < wire.ERROR):
                 answer.success()
                 return response
             reason = f"unexpected status {status}"

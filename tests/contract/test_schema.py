@@ -14,9 +14,8 @@ from tests.contract.rig import SCALE, TEST_SEED, scaled
 
 SCHEMA = ROOT / "services" / "contract" / "openapi.yaml"
 SETTINGS = Path(__file__).parent / "schemathesis.toml"
-# Cases an operation, and as many sequences. They are dear, so that an ordinary run has a hundredth
-# of them, beside the examples and the coverage of each keyword.
-CASES = 1000 if SCALE >= 1 else 200
+# Cases an operation in a full run.
+CASES = 1000
 DEADLINE_S = 600 + 3600 * SCALE
 
 pytestmark = pytest.mark.timeout(DEADLINE_S + 60)

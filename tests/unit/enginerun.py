@@ -1,9 +1,11 @@
 """Runs of user classes in an engine of their own, against a server that answers by the path."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from bakeoff.load import OpenModelUser, wire
 from bakeoff.load.engine.lane import Lane
@@ -21,13 +23,18 @@ _SPECIAL = {
     b"/chunks": b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
     b"/nothing": b"HTTP/1.1 204 X\r\n\r\n",
     b"/two": b"HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\na" * 2,
+    b"/cut": b"HTTP/1.1 200 X\r\nContent-Length: 5\r\n\r\nab",
+    b"/endless": b"HTTP/1.1 200 X\r\n\r\nabc",
     b"/bad": b"HTP/1.1 200 X\r\n\r\n",
 }
+
+_LEAVES = (b"/leave", b"/cut", b"/endless")
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers each request with its path; /late after a while, /500 with that, /never not, /split
-    in pieces, /gone by closing, and the special ones as they are."""
+    in pieces, /gone by closing, /leave, /cut and /endless and close without a word of it, and the
+    special ones as they are. Bodies are read slowly, and answered with their CRC-32."""
     while True:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -35,6 +42,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             writer.close()
             return
         path = head.split(b" ")[1]
+        if found := re.search(rb"Content-Length: (\d+)", head):
+            # By now the sender's buffers are full, if the body is large.
+            await asyncio.sleep(0.05)
+            body = await reader.readexactly(int(found[1]))
+            path = b"%d" % crc32(body)
         if path == b"/late":
             await asyncio.sleep(0.15)
         if path == b"/never":
@@ -52,7 +64,10 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 await asyncio.sleep(0)
             whole = whole[-1:]
         writer.write(whole)
-        if path == b"/close":
+        if path in _LEAVES:
+            # In the same breath.
+            writer.write_eof()
+        if path in _LEAVES or path == b"/close":
             writer.close()
             return
 

@@ -2,15 +2,21 @@
 
 from locust import task
 
+import asyncio
+import random
 import ssl
 from pathlib import Path
 from typing import ClassVar
+from zlib import crc32
 
 import pytest
 import trustme
 
 from bakeoff.load import OpenModelUser, Request, wire
 from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.run import Run
+from bakeoff.load.engine.sockets import SocketConnection
+from bakeoff.load.engine.tls import TlsConnection
 from bakeoff.load.workerrun import samples_of
 from tests.unit.enginerun import BIG, outcomes, run_user, task_errors
 
@@ -49,6 +55,93 @@ def test_an_answer_is_one_however_it_comes(path: str, lanes: int) -> None:
     assert last.reconnects == (2 * lanes if path == "/close" else 0)
 
 
+# With a length, and without one: then the answer ends where the connection does.
+@pytest.mark.parametrize("path", ["/leave", "/endless"])
+def test_a_server_that_leaves_with_its_answer_is_noticed_before_the_next_request(
+    path: str,
+) -> None:
+    batches = run_paths(path, path)
+    assert outcomes(batches)[:2] == [200] * 2
+    assert batches[-1].reconnects == 2
+
+
+def test_a_request_that_the_kernel_takes_piece_by_piece_arrives_whole() -> None:
+    body = random.Random(1).randbytes(8_000_000)
+
+    class Tested(OpenModelUser):
+        asked = 0
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            self.asked += 1
+            return self.request.post("/", body=body)
+
+    batches = run_user(Tested, lambda users, _: users[0].asked > 2, lanes=1)
+    assert outcomes(batches)[:2] == [200] * 2
+    # The server answers with the CRC-32 of what it got.
+    hashes = samples_of(batches)[:2, wire.HASH].tolist()
+    assert hashes == [crc32(b"%d" % crc32(body))] * 2
+
+
+def test_a_connection_that_is_given_up_hears_nothing_more() -> None:
+    heard: list[str] = []
+
+    class Owner:
+        def answered(self, *_: object) -> None:
+            heard.append("answered")
+
+        def broken(self, *_: object) -> None:
+            heard.append("broken")
+
+        def lost(self) -> None:
+            heard.append("lost")
+
+    connection = TlsConnection(Owner(), "127.0.0.1", 1)
+    connection.abort()
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+    assert heard == []
+
+
+def open_files() -> set[Path]:
+    """The descriptors of this process."""
+    return set(Path("/proc/self/fd").iterdir())
+
+
+def test_a_run_that_cannot_be_made_leaves_nothing_open() -> None:
+    async def try_it() -> None:
+        order = wire.Prepare(
+            run="run", host="ftp://x", connections=1, timeout_s=1, entries=[], options={}
+        )
+        # The loop's own files are there by now.
+        before = open_files()
+        with pytest.raises(ValueError, match="ftp://x"):
+            Run(order, {}, lambda _: None)
+        assert open_files() == before
+
+    asyncio.run(try_it())
+
+
+def test_a_connection_that_does_not_open_again_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = SocketConnection.open
+    tried = 0
+
+    async def open_slowly(connection: SocketConnection) -> None:
+        nonlocal tried
+        tried += 1
+        if tried == 2:
+            await asyncio.get_running_loop().create_future()
+        await opened(connection)
+
+    monkeypatch.setattr(SocketConnection, "open", open_slowly)
+    monkeypatch.setattr("bakeoff.load.engine.lane.OPEN_DEADLINE_S", 0.1)
+    batches = run_paths("/close")
+    errors = [error.message for batch in batches for error in batch.request_errors]
+    assert errors == ["connect: not open within 0.1 s"]
+    assert outcomes(batches)[:2] == [200] * 2
+
+
 def test_an_answer_is_measured_whole() -> None:
     sizes = {"/": 1, "/split": 6, "/big": len(BIG), "/chunks": 1, "/nothing": 0}
     rows = samples_of(run_paths(*sizes))
@@ -60,6 +153,7 @@ def test_an_answer_is_measured_whole() -> None:
     [
         ("/never", wire.TIMED_OUT, ""),
         ("/gone", wire.BROKEN, "connection lost: closed by the server"),
+        ("/cut", wire.BROKEN, "connection lost: closed by the server"),
         ("/two", wire.BROKEN, "bad HTTP answer: more than one"),
         ("/bad", wire.BROKEN, "bad HTTP answer"),
     ],

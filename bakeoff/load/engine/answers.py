@@ -44,6 +44,8 @@ class Connection(ABC):
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
         self._closing = False
+        # The other end has sent all that it ever will: what is being read is the last answer.
+        self._last = False
         self.ready = False
 
     @abstractmethod
@@ -89,7 +91,7 @@ class Connection(ABC):
             body, data = b"".join(pieces), b"".join(self._begun)
             pieces.clear()
             self._begun.clear()
-        if keep_alive:
+        if keep_alive and not self._last:
             self.ready = True
         else:
             self.abort()

@@ -1,12 +1,13 @@
 """What an `async def` task sends requests with: `self.client` of an `OpenModelUser`."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bakeoff.load.engine.requests import Request, Requests
+from bakeoff.load.engine.verbs import Verbs
 
 if TYPE_CHECKING:
     from bakeoff.load.engine.exchange import Exchange
@@ -62,7 +63,7 @@ class Turn:
             raise
 
 
-class Client:
+class Client(Verbs[Coroutine[Any, Any, Response]]):
     """Requests on one connection, one after the other; concurrent ones wait for their turn.
 
     Each method takes what the same one of `Requests` takes, and raises RequestFailed for a status
@@ -85,24 +86,8 @@ class Client:
         return await lane.exchange(data, tag, expect)
 
     async def request(self, method: str, path: str, **options: Any) -> Response:
-        """Any method; options as of `Requests.make`."""
-        return await self.send(self._requests.make(method, path, **options))
-
-    async def post(self, path: str, **options: Any) -> Response:
-        """POST; options as of `Requests.make`."""
-        return await self.send(self._requests.make("POST", path, **options))
-
-    async def put(self, path: str, **options: Any) -> Response:
-        """PUT; options as of `Requests.make`."""
-        return await self.send(self._requests.make("PUT", path, **options))
-
-    async def patch(self, path: str, **options: Any) -> Response:
-        """PATCH; options as of `Requests.make`."""
-        return await self.send(self._requests.make("PATCH", path, **options))
-
-    async def delete(self, path: str, **options: Any) -> Response:
-        """DELETE; options as of `Requests.make`."""
-        return await self.send(self._requests.make("DELETE", path, **options))
+        """Any method; options as of `Requests.request`."""
+        return await self.send(self._requests.request(method, path, **options))
 
     async def send(self, request: Request) -> Response:
         """A request that `Requests` has made."""

@@ -16,6 +16,8 @@ Arrival = tuple[int, float, int]
 # A user, and what makes a request, or a coroutine, of it.
 Task = tuple[OpenModelUser, Callable[[OpenModelUser], Any]]
 
+# For a connection to be open.
+OPEN_DEADLINE_S = 10.0
 _RETRY_S = 0.05
 _RETRY_MAXIMUM_S = 1.0
 
@@ -131,9 +133,11 @@ class Lane(ABC):
         while True:
             connection = self._target.connection(self, self._poller)
             try:
-                await connection.open()
+                async with asyncio.timeout(OPEN_DEADLINE_S):
+                    await connection.open()
             except OSError as error:
-                self.books.request_failed(-1, f"connect: {error}")
+                reason = str(error) or f"not open within {OPEN_DEADLINE_S:g} s"
+                self.books.request_failed(-1, f"connect: {reason}")
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MAXIMUM_S)
             else:

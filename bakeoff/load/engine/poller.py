@@ -49,7 +49,6 @@ class Poller:
     def _turn(self) -> None:
         on_ready = self._on_ready
         for descriptor, events in self._poll(0, _EVENTS_A_TURN):
-            # One before it in this turn may have closed it.
-            if descriptor in on_ready:
-                on_ready[descriptor](events)
+            # Still there: a socket is closed by its own news, or in a turn of the loop's.
+            on_ready[descriptor](events)
         self._after_turn()

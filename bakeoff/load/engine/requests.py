@@ -7,6 +7,7 @@ from typing import Any
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
+from bakeoff.load.engine.verbs import Verbs
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[^\r\n\0]*")
@@ -35,7 +36,7 @@ def encode_headers(headers: Mapping[str, str]) -> EncodedHeaders:
 NO_HEADERS = EncodedHeaders()
 
 
-class Requests:
+class Requests(Verbs[Request]):
     """Makes the requests to one target; sends nothing.
 
     `self.request` of an `OpenModelUser`: a task that is one request may be a plain function that
@@ -64,7 +65,7 @@ class Requests:
         `expect` is the only status that is an answer (default: any under 400). ValueError for a
         path or a header that HTTP does not allow.
         """
-        # The common case of `make`, spelled out, since it is what the generator costs.
+        # The common case of `request`, spelled out, since it is what the generator costs.
         if headers.__class__ is not EncodedHeaders:
             headers = encode_headers(headers)  # type: ignore[arg-type]
         if name is None:
@@ -73,14 +74,14 @@ class Requests:
         if tag is None:
             tag = self._get_tags[name] = self._tag("GET", name)
         if " " in path or not path.isprintable():
-            raise _bad_path(path)
+            check_path(path)
         return (
             b"".join((self._get_head, path.encode("ascii"), self._get_tail, headers, b"\r\n")),
             tag,
             expect,
         )
 
-    def make(
+    def request(
         self,
         method: str,
         path: str,
@@ -93,11 +94,10 @@ class Requests:
     ) -> Request:
         """Any method, with `body`, or with `json` encoded; otherwise like `get`."""
         encoded = headers if isinstance(headers, EncodedHeaders) else encode_headers(headers)
-        if " " in path or not path.isprintable():
-            raise _bad_path(path)
+        check_path(path)
         extra = b""
         if json is not None:
-            body = _compact(json)
+            body = compact(json)
             extra = b"Content-Type: application/json\r\n"
         data = b"".join(
             (
@@ -111,26 +111,13 @@ class Requests:
     def _tag(self, method: str, name: str) -> int:
         return self._books.tag(method, name) * wire.TAG_NAMES
 
-    def post(self, path: str, **options: Any) -> Request:
-        """POST; options as of `make`."""
-        return self.make("POST", path, **options)
 
-    def put(self, path: str, **options: Any) -> Request:
-        """PUT; options as of `make`."""
-        return self.make("PUT", path, **options)
-
-    def patch(self, path: str, **options: Any) -> Request:
-        """PATCH; options as of `make`."""
-        return self.make("PATCH", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Request:
-        """DELETE; options as of `make`."""
-        return self.make("DELETE", path, **options)
+def check_path(path: str) -> None:
+    """ValueError for a path that HTTP does not allow."""
+    if " " in path or not path.isprintable():
+        raise ValueError(f"the path {path!r} must hold no space or control character")
 
 
-def _compact(value: Any) -> bytes:
+def compact(value: Any) -> bytes:
+    """JSON as it is sent."""
     return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _bad_path(path: str) -> ValueError:
-    return ValueError(f"the path {path!r} must hold no space or control character")

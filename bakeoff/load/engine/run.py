@@ -7,7 +7,7 @@ from time import monotonic_ns
 
 from bakeoff.load import wire
 from bakeoff.load.engine.books import Books
-from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.lane import OPEN_DEADLINE_S, Lane
 from bakeoff.load.engine.lanes import make_lanes
 from bakeoff.load.engine.mix import Mix
 from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
@@ -19,7 +19,6 @@ _FLUSH_S = 0.2
 _SWEEP_S = 0.05
 # Connections that are being opened at the same time: fewer than a listen backlog.
 _OPENING = 64
-_OPEN_DEADLINE_S = 10.0
 # Objects that only a collection frees before there is one.
 _GARBAGE = 20_000
 
@@ -42,7 +41,11 @@ class Run:
         self._poller = Poller(self._books.pack)
         # Lanes are handed to the pacer when there is one.
         self._pacer: Pacer | None = None
-        self._lanes = make_lanes(order, classes, self._books, self._poller, self)
+        try:
+            self._lanes = make_lanes(order, classes, self._books, self._poller, self)
+        except BaseException:
+            self._poller.close()
+            raise
         self._start_ns = 0
         self._end_ns = NEVER_NS
         self._limit_ns = NEVER_NS
@@ -68,7 +71,7 @@ class Run:
             async with gate:
                 await lane.open()
 
-        async with asyncio.timeout(_OPEN_DEADLINE_S):
+        async with asyncio.timeout(OPEN_DEADLINE_S):
             await asyncio.gather(*(open_one(lane) for lane in self._lanes))
         gc.collect()
         gc.freeze()

@@ -48,6 +48,8 @@ class SocketConnection(Connection):
             self._loop.call_soon(self._close, None)
 
     def _on_ready(self, events: int) -> None:
+        if events & ENDED:
+            self._last = True
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             self.write(unsent)
@@ -64,7 +66,7 @@ class SocketConnection(Connection):
                 return
             self.data_received(data)
             # By its edge: what comes after a short read is news again.
-            if len(data) < _READ_BYTES and not events & ENDED:
+            if len(data) < _READ_BYTES and not self._last:
                 return
 
     def _close(self, error: OSError | None) -> None:

@@ -1,0 +1,54 @@
+"""What `make bench` makes of its figures, and how it waits for programs."""
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.figures import interleaved, lines, summed_up
+from benchmarks.processes import announced, line_of
+from benchmarks.ratios import ratios
+
+
+def test_contestants_take_turns_and_their_medians_are_kept_with_the_range() -> None:
+    order: list[str] = []
+
+    def measured(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    found = interleaved({"a": lambda: measured("a"), "b": lambda: measured("b")}, 3)
+    assert order == ["a", "b"] * 3
+    assert summed_up(found) == {
+        **{"a": 3.0, "a_low": 1.0, "a_high": 5.0},
+        **{"b": 4.0, "b_low": 2.0, "b_high": 6.0},
+    }
+    _, first, second = lines(summed_up(found))
+    assert first.split() == ["a", "3.00", "1.00", "5.00"]
+    assert second.split() == ["b", "4.00", "2.00", "6.00"]
+
+
+def test_ratios_are_of_what_is_there() -> None:
+    found = {
+        **{"generator_us_per_request": 20.0, "wrk_us_per_request": 10.0},
+        **{"lateness_p99_ms": 0.5, "bare_lateness_p99_ms": 0.2},
+    }
+    assert ratios(found) == {
+        "generator_over_wrk": 2.0,
+        "lateness_p99_over_bare_ms": pytest.approx(0.3),
+    }
+
+
+def test_a_program_that_says_nothing_is_ended_and_named() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as silent,
+        pytest.raises(AssertionError, match=r"sleep.*after 0\.2 s"),
+    ):
+        line_of(silent, silent.stdout, b"{", 0.2)
+    assert silent.returncode != 0
+
+
+def test_a_program_that_ends_before_it_serves_is_named() -> None:
+    with pytest.raises(AssertionError, match="has ended"), announced([sys.executable, "-c", "1"]):
+        raise AssertionError("not reached")
