@@ -21,6 +21,7 @@ from stub_payment.engine_grpcio import GrpcioEngine
 from stub_payment.ledger import Ledger
 from stub_payment.link import Frame, Kind, Link, open_link
 from stub_payment.servicer import Servicer
+from stub_payment.wire.engine import WireEngine
 
 EXIT_DRAINED = 0
 EXIT_ORPHANED = 1
@@ -46,7 +47,7 @@ class Engine(Protocol):
 
 
 # The engines by name.
-ENGINES: Mapping[str, Callable[[Servicer], Engine]] = {"grpcio": GrpcioEngine}
+ENGINES: Mapping[str, Callable[[Servicer], Engine]] = {"wire": WireEngine, "grpcio": GrpcioEngine}
 
 
 class ServingProcess:

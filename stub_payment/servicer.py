@@ -2,7 +2,8 @@
 
 An engine calls `get_payment` or `create_payment` with a decoded message and
 gets either the answer, at once, or something to await. Refusal means a gRPC
-status, ResetConnection that the engine closes the caller's connection.
+status, ResetConnection that the engine closes the caller's connection. An
+engine that can hands in `go_away`, which announces that the connection ends.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from protos.payment.v1.payment_pb2 import (
@@ -44,10 +45,13 @@ class Servicer:
         self.remembers_request_ids = False
 
     def get_payment(
-        self, request: GetPaymentRequest, request_id: str | None = None
+        self,
+        request: GetPaymentRequest,
+        request_id: str | None = None,
+        go_away: Callable[[], None] | None = None,
     ) -> Payment | Awaitable[Payment]:
         """The payment of an invoice. Raises Refusal, or its awaitable does."""
-        tally, plan = self._begin("GetPayment", request_id)
+        tally, plan = self._begin("GetPayment", request_id, go_away)
         if plan is not None:
             return self._get_later(request, tally, plan)
         try:
@@ -59,10 +63,13 @@ class Servicer:
         return payment
 
     def create_payment(
-        self, request: CreatePaymentRequest, request_id: str | None = None
+        self,
+        request: CreatePaymentRequest,
+        request_id: str | None = None,
+        go_away: Callable[[], None] | None = None,
     ) -> Awaitable[Payment]:
         """Charges once per idempotency key, also when the caller gives up meanwhile."""
-        tally, plan = self._begin("CreatePayment", request_id)
+        tally, plan = self._begin("CreatePayment", request_id, go_away)
         return self._create_later(request, tally, plan or Plan(0.0, None))
 
     def configure(self, behaviour: Behaviour) -> None:
@@ -101,7 +108,9 @@ class Servicer:
         """Waits for the charge that is being written, drops those that wait."""
         self._till.close()
 
-    def _begin(self, method: str, request_id: str | None) -> tuple[Tally, Plan | None]:
+    def _begin(
+        self, method: str, request_id: str | None, go_away: Callable[[], None] | None
+    ) -> tuple[Tally, Plan | None]:
         tally = self._tally
         tally.calls[method] += 1
         if request_id is not None:
@@ -114,6 +123,8 @@ class Servicer:
         plan = self._dice.throw(method)
         if plan is not None and plan.fault is not None:
             tally.faults[plan.fault.kind] += 1
+            if plan.fault.kind == "goaway" and go_away is not None:
+                go_away()
         return tally, plan
 
     async def _get_later(self, request: GetPaymentRequest, tally: Tally, plan: Plan) -> Payment:

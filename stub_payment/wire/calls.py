@@ -1,0 +1,75 @@
+"""Calls of the servicer: a message in, an answer or a status into the outbox."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from stub_payment.refusal import DEADLINE_EXCEEDED, INTERNAL, Refusal, ResetConnection
+from stub_payment.wire.methods import Method
+from stub_payment.wire.outbox import Outbox
+from stub_payment.wire.stream import Stream
+
+
+class Owner(NamedTuple):
+    """What a call does to its connection."""
+
+    stream_ended: Callable[[Stream], None]
+    flush_soon: Callable[[], None]
+    retire: Callable[[], None]
+    abort: Callable[[], None]
+
+
+class Calls:
+    """Calls of one connection."""
+
+    def __init__(self, outbox: Outbox, owner: Owner) -> None:
+        self._outbox = outbox
+        self._owner = owner
+
+    def start(self, stream: Stream, method: Method, message: bytes) -> None:
+        """Answers at once where the servicer does, else when it has."""
+        try:
+            if stream.timeout_s == 0:
+                raise Refusal(DEADLINE_EXCEEDED, "the deadline had passed")
+            answer = method.call(
+                method.parse(message), _text(stream.request_id), self._owner.retire
+            )
+        except DecodeError:
+            self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
+        except Refusal as refusal:
+            self.refuse(stream, refusal)
+        else:
+            if isinstance(answer, Message):
+                self._answer(stream, answer)
+            else:
+                stream.task = asyncio.get_running_loop().create_task(self._wait(stream, answer))
+
+    def refuse(self, stream: Stream, refusal: Refusal) -> None:
+        """Ends a stream with a status."""
+        self._outbox.refuse(stream, refusal)
+        self._owner.stream_ended(stream)
+
+    def _answer(self, stream: Stream, answer: Message) -> None:
+        if self._outbox.answer(stream, answer.SerializeToString()):
+            self._owner.stream_ended(stream)
+
+    async def _wait(self, stream: Stream, answer: Awaitable[Message]) -> None:
+        """A task of its own, which is cancelled where the caller leaves."""
+        try:
+            async with asyncio.timeout(stream.timeout_s):
+                message = await answer
+        except TimeoutError:
+            self.refuse(stream, Refusal(DEADLINE_EXCEEDED, "the deadline passed"))
+        except Refusal as refusal:
+            self.refuse(stream, refusal)
+        except ResetConnection:
+            self._owner.abort()
+        else:
+            self._answer(stream, message)
+        self._owner.flush_soon()
+
+
+def _text(request_id: bytes | None) -> str | None:
+    return None if request_id is None else request_id.decode(errors="replace")

@@ -1,0 +1,268 @@
+"""One connection: what its frames do to it, its clocks, its end."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from stub_payment.wire import frames, limits
+from stub_payment.wire.blocks import check_priority
+from stub_payment.wire.bodies import Bodies
+from stub_payment.wire.calls import Calls, Owner
+from stub_payment.wire.frames import ConnectionFault, ErrorCode, Setting
+from stub_payment.wire.limits import Allowance, Budget
+from stub_payment.wire.methods import Methods
+from stub_payment.wire.outbox import Outbox
+from stub_payment.wire.reader import FrameReader
+from stub_payment.wire.settings import OURS, read_settings
+from stub_payment.wire.stream import Stream
+from stub_payment.wire.streams import Streams
+
+_GREETING = frames.settings(OURS) + frames.window_update(
+    0, limits.CONNECTION_WINDOW_BYTES - frames.DEFAULT_WINDOW
+)
+# What the peer sends before its window is topped up.
+_TOP_UP_BYTES = limits.CONNECTION_WINDOW_BYTES // 4
+_LAST_STREAM_ID = frames.STREAM_MASK - limits.SPARE_STREAM_IDS
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all connections of an engine have in common."""
+
+    methods: Methods
+    wants_request_ids: Callable[[], bool]
+    unfinished: Budget = field(default_factory=lambda: Budget(limits.MAXIMUM_UNFINISHED_BYTES))
+    connections: "set[Connection]" = field(default_factory=set)
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/2 with one peer."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox()
+        self._chatter = self._allowance(
+            "frames that carry nothing", limits.CHATTER_BURST, limits.CHATTER_PER_S
+        )
+        self._settings = self._allowance("SETTINGS", limits.SETTINGS_BURST, limits.SETTINGS_PER_S)
+        self._streams = self._make_streams()
+        self._reader = self._make_reader()
+        self._transport: asyncio.Transport | None = None
+        self._received_bytes = 0
+        self._sweeps = 0  # since the peer owes us its SETTINGS, or the rest of a frame
+        self._flushing = False
+        self._closing = False
+
+    def _allowance(self, what: str, burst: int, per_s: float) -> Allowance:
+        return Allowance(what, burst, per_s, self._loop.time)
+
+    def _make_streams(self) -> Streams:
+        owner = Owner(self._stream_ended, self._flush_soon, self.retire, self.abort)
+        return Streams(
+            self._shared.methods,
+            Bodies(self._shared.unfinished, self._chatter),
+            self._outbox,
+            Calls(self._outbox, owner),
+            self._allowance("resets", limits.RESETS_BURST, limits.RESETS_PER_S),
+        )
+
+    def _make_reader(self) -> FrameReader:
+        return FrameReader(
+            {
+                frames.DATA: self._on_data,
+                frames.PRIORITY: self._on_priority,
+                frames.RST_STREAM: self._on_reset,
+                frames.SETTINGS: self._on_settings,
+                frames.PUSH_PROMISE: self._on_push,
+                frames.PING: self._on_ping,
+                frames.GOAWAY: self._on_goaway,
+                frames.WINDOW_UPDATE: self._on_window_update,
+            },
+            unknown=lambda *_: self._chatter.take(),
+            on_block=self._on_block,
+        )
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._shared.connections) >= limits.MAXIMUM_CONNECTIONS:
+            self.abort()
+            return
+        self._shared.connections.add(self)
+        self._transport.set_write_buffer_limits(high=limits.MAXIMUM_UNSENT_BYTES)
+        self._transport.write(_GREETING)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closing = True
+        self._shared.connections.discard(self)
+        self._streams.cancel_all()
+        self._reader.close()
+
+    def pause_writing(self) -> None:
+        """More is unsent than a peer may leave unread."""
+        self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        try:
+            self._streams.wants_request_ids = self._shared.wants_request_ids()
+            self._reader.feed(data)
+        except ConnectionFault as fault:
+            self._fail(fault)
+        else:
+            self._flush()
+
+    # What the engine and the calls do.
+
+    def retire(self) -> None:
+        """Takes no new streams, ends with the last one that it has."""
+        if not self._streams.refuses_all:
+            self._streams.refuses_all = True
+            last_id = max(0, self._streams.last_id)
+            self._outbox.frames.append(frames.goaway(last_id, ErrorCode.NO_ERROR))
+            self._flush_soon()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def sweep(self) -> None:
+        """Ends what waits too long for the peer; called every `limits.SWEEP_S`."""
+        if self._closing:
+            self.abort()  # the peer had time to read the last words
+            return
+        try:
+            self._sweep_peer()
+            self._sweep_streams()
+        except ConnectionFault as fault:
+            self._fail(fault)
+
+    def _sweep_peer(self) -> None:
+        reader = self._reader
+        owes = not reader.greeted or reader.partial
+        self._sweeps = self._sweeps + 1 if owes and not reader.frames_read else 0
+        reader.frames_read = False
+        waited_s = self._sweeps * limits.SWEEP_S
+        if not reader.greeted and waited_s > limits.SETTINGS_TIMEOUT_S:
+            raise ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS")
+        if waited_s > limits.FRAME_TIMEOUT_S:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "half a frame, and no more")
+
+    def _sweep_streams(self) -> None:
+        for stream in self._streams:
+            blocked = self._outbox.blocked(stream)
+            if stream.ended and not blocked:
+                stream.age_sweeps = 0
+                continue
+            stream.age_sweeps += 1
+            limit_s = limits.BLOCKED_TIMEOUT_S if blocked else limits.REQUEST_TIMEOUT_S
+            if stream.age_sweeps * limits.SWEEP_S > limit_s:
+                what = "window for an answer" if blocked else "end of a request"
+                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"no {what}")
+
+    def _stream_ended(self, stream: Stream) -> None:
+        self._streams.end(stream)
+
+    def _fail(self, fault: ConnectionFault) -> None:
+        last_id = max(0, self._streams.last_id)
+        self._outbox.frames.append(frames.goaway(last_id, fault.code, fault.reason))
+        self._streams.cancel_all()
+        self._close()
+
+    def _close(self) -> None:
+        """Says what is left to say. A peer that still sends gets until the next sweep to hear it:
+        a socket that is closed on unread bytes loses what it sent last."""
+        self._flush(closes=False)
+        self._closing = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing and not self._closing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self, closes: bool = True) -> None:
+        self._flushing = False
+        out = self._outbox.frames
+        if out and not self._closing and self._transport is not None:
+            self._transport.write(b"".join(out))
+            out.clear()
+        if closes and self._streams.refuses_all and not len(self._streams):
+            self._close()
+
+    # The frames.
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._received_bytes += len(payload)
+        if self._received_bytes > _TOP_UP_BYTES:
+            self._outbox.frames.append(frames.window_update(0, self._received_bytes))
+            self._received_bytes = 0
+        self._streams.data(stream_id, flags, payload)
+
+    def _on_block(self, stream_id: int, flags: int, block: bytes) -> None:
+        self._streams.block(stream_id, flags, block)
+        if stream_id > _LAST_STREAM_ID:
+            self.retire()
+
+    def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._chatter.take()
+        _want(stream_id != 0, ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
+        check_priority(stream_id, payload)
+
+    def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _want(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is four bytes")
+        self._streams.reset(stream_id)
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._settings.take()
+        _want(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+        if flags & frames.ACK:
+            _want(not payload, ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
+            _want(self._reader.greeted, ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
+            return
+        for setting, value in read_settings(payload):
+            if setting == Setting.INITIAL_WINDOW_SIZE:
+                self._ended(self._outbox.initial_window_set(value, self._streams))
+        self._reader.settled()
+        self._outbox.frames.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
+
+    def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._chatter.take()
+        _want(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+        _want(len(payload) == 8, ErrorCode.FRAME_SIZE_ERROR, "PING is eight bytes")
+        if not flags & frames.ACK:
+            self._outbox.frames.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _want(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+        _want(len(payload) >= 8, ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is eight bytes or more")
+        self.retire()
+
+    def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._chatter.take()
+        _want(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
+        increment = int.from_bytes(payload, "big") & frames.MAXIMUM_WINDOW
+        _want(increment > 0, ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
+        if stream_id == 0:
+            self._ended(self._outbox.window_opened(increment))
+        elif (stream := self._streams.get(stream_id)) is not None:
+            self._ended(self._outbox.stream_window_opened(stream, increment))
+
+    def _ended(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            self._streams.end(stream)
+
+
+def _want(true: bool, code: ErrorCode, otherwise: str) -> None:
+    if not true:
+        raise ConnectionFault(code, otherwise)

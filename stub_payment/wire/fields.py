@@ -1,0 +1,89 @@
+"""Header blocks (HPACK, RFC 7541) as lists of fields.
+
+The engine announces a header table of size 0, so that a client which has heard it sends blocks
+that stand for themselves. A client may not have heard it yet, or not care: `hpack` reads those.
+"""
+
+from collections.abc import Iterator
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from stub_payment.wire.frames import ConnectionFault, ErrorCode
+from stub_payment.wire.limits import MAXIMUM_HEADERS_BYTES
+
+Field = tuple[bytes, bytes]
+
+# First bytes of a field (RFC 7541, section 6).
+INDEXED = 0x80
+INCREMENTAL = 0x40
+SIZE_UPDATE = 0x20
+NAME_IS_LITERAL = frozenset({0x00, 0x10, INCREMENTAL})
+LONG_STRING = 0x7F  # the length goes on in the next byte
+HUFFMAN = 0x80
+
+
+class FieldReader:
+    """The fields of one connection's header blocks, in order."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder(max_header_list_size=MAXIMUM_HEADERS_BYTES)
+
+    @property
+    def stateless(self) -> bool:
+        """Whether blocks stand for themselves: the client gave up its table."""
+        return bool(self._decoder.header_table.maxsize == 0)
+
+    def read(self, block: bytes) -> list[Field]:
+        """Raises ConnectionFault for a block that is no HPACK, or holds too much."""
+        try:
+            return [
+                (bytes(name), bytes(value)) for name, value in self._decoder.decode(block, True)
+            ]
+        except OversizedHeaderListError as error:
+            raise ConnectionFault(
+                ErrorCode.ENHANCE_YOUR_CALM, f"over {MAXIMUM_HEADERS_BYTES} bytes of headers"
+            ) from error
+        except HPACKError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+
+
+def field_ends(block: bytes) -> Iterator[int]:
+    """Where each field of a block that `hpack` could read ends; size updates are no fields."""
+    position = 0
+    while position < len(block):
+        first = block[position]
+        if first & INDEXED:
+            position = _after_integer(block, position, 7)
+        elif first & INCREMENTAL:
+            position = _after_literal(block, position, 6)
+        elif first & SIZE_UPDATE:
+            position = _after_integer(block, position, 5)
+            continue
+        else:
+            position = _after_literal(block, position, 4)
+        yield position
+
+
+def _after_literal(block: bytes, position: int, index_bits: int) -> int:
+    index = block[position] & (1 << index_bits) - 1
+    position = _after_integer(block, position, index_bits)
+    return _after_string(block, position if index else _after_string(block, position))
+
+
+def _after_string(block: bytes, position: int) -> int:
+    length, start = block[position] & LONG_STRING, position + 1
+    if length == LONG_STRING:
+        start = _after_integer(block, position, 7)
+        for shift, byte in enumerate(block[position + 1 : start]):
+            length += (byte & 0x7F) << 7 * shift
+    return start + length
+
+
+def _after_integer(block: bytes, position: int, bits: int) -> int:
+    full = (1 << bits) - 1
+    if block[position] & full == full:
+        position += 1
+        while block[position] & 0x80:
+            position += 1
+    return position + 1

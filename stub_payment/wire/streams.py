@@ -1,0 +1,192 @@
+"""The streams of one connection: requests that come in, and which of them are open."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from stub_payment.refusal import Refusal
+from stub_payment.wire import limits
+from stub_payment.wire.bodies import Bodies
+from stub_payment.wire.calls import Calls
+from stub_payment.wire.frames import (
+    END_STREAM,
+    ConnectionFault,
+    ErrorCode,
+    reset,
+)
+from stub_payment.wire.heads import HeadReader
+from stub_payment.wire.limits import Allowance
+from stub_payment.wire.methods import Methods
+from stub_payment.wire.outbox import Outbox
+from stub_payment.wire.stream import Stream
+
+_REMEMBERED_GAPS = 16
+
+
+class Streams:
+    """Opens, feeds and ends streams. Raises ConnectionFault for what no peer may do."""
+
+    def __init__(
+        self,
+        methods: Methods,
+        bodies: Bodies,
+        outbox: Outbox,
+        calls: Calls,
+        resets: Allowance,
+    ) -> None:
+        self._reader = HeadReader(methods)
+        self._bodies = bodies
+        self._outbox = outbox
+        self._calls = calls
+        self._resets = resets
+        self._open: dict[int, Stream] = {}
+        # Ids between those that were opened, which never were: above the first, below the second.
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_GAPS)
+        self._ended_early: dict[int, None] = {}
+        self.last_id = -1
+        self.wants_request_ids = False
+        self.refuses_all = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._open.values())
+
+    def get(self, stream_id: int) -> Stream | None:
+        """The stream if it is open, else None. ConnectionFault if it is yet to be opened."""
+        stream = self._open.get(stream_id)
+        idle = stream_id > self.last_id and not self.refuses_all
+        if stream is None and (idle or not stream_id & 1):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} is not open")
+        return stream
+
+    def block(self, stream_id: int, flags: int, block: bytes) -> None:
+        """A whole header block: of a new stream, or trailers."""
+        if stream_id > self.last_id:
+            self._begin(stream_id, flags, block)
+            return
+        stream = self._open.get(stream_id)
+        if stream is None:
+            self._late(stream_id)
+            self._reader.skip(block)
+        elif stream.ended:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of a request")
+        elif not flags & END_STREAM:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "trailers that do not end a request")
+        else:
+            self._reader.read_trailers(block)
+            self._request_ended(stream)
+
+    def data(self, stream_id: int, flags: int, payload: bytes) -> None:
+        """A DATA frame."""
+        stream = self._open.get(stream_id)
+        if stream is None:
+            self._late(stream_id)
+            return
+        if stream.ended:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA after the end of a request")
+        # Nearly always all of a message is in one frame: flag 0, its length, and the request ends.
+        method = stream.route.method
+        if (
+            flags == END_STREAM
+            and stream.body is None
+            and method is not None
+            and stream.content_length is None
+            and int.from_bytes(payload[:5], "big") == len(payload) - 5
+        ):
+            stream.ended = True
+            self._calls.start(stream, method, payload[5:])
+            return
+        try:
+            self._bodies.add(stream, flags, payload)
+        except Refusal as refusal:
+            self._refuse(stream, refusal)
+            return
+        if flags & END_STREAM:
+            self._request_ended(stream)
+
+    def reset(self, stream_id: int) -> None:
+        """The peer gives a stream up."""
+        self._resets.take()
+        stream = self.get(stream_id)
+        if stream is not None:
+            self.cancel(stream)
+
+    def cancel(self, stream: Stream) -> None:
+        """Ends a stream without an answer."""
+        self._outbox.forget(stream)
+        if stream.task is not None:
+            stream.task.cancel()
+        self.end(stream)
+
+    def cancel_all(self) -> None:
+        """Ends all, as their connection has."""
+        for stream in list(self._open.values()):
+            self.cancel(stream)
+
+    def end(self, stream: Stream) -> None:
+        """Forgets a stream. One whose request has not ended is reset, and its rest ignored."""
+        if self._open.pop(stream.id, None) is None:
+            return
+        self._bodies.drop(stream)
+        if not stream.ended:
+            self._remember(stream.id)
+
+    def _begin(self, stream_id: int, flags: int, block: bytes) -> None:
+        if not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's stream with an even id")
+        if stream_id != self.last_id + 2:
+            self._gaps.append((self.last_id, stream_id))
+        (route, timeout_s, request_id), length = self._reader.read(block, self.wants_request_ids)
+        if self.refuses_all:  # after our GOAWAY, which named a smaller id
+            return
+        self.last_id = stream_id
+        if len(self._open) >= limits.MAXIMUM_CONCURRENT_STREAMS:
+            self._resets.take()
+            self._remember(stream_id)
+            self._outbox.frames.append(reset(stream_id, ErrorCode.REFUSED_STREAM))
+            return
+        stream = Stream(stream_id, route, timeout_s, request_id)
+        stream.content_length = length
+        self._open[stream_id] = stream
+        if route.refusal is not None:
+            self._refuse(stream, route.refusal)
+        elif flags & END_STREAM:
+            self._request_ended(stream)
+
+    def _request_ended(self, stream: Stream) -> None:
+        stream.ended = True
+        if stream.content_length not in (None, stream.length):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "content-length is not the body's")
+        route = stream.route
+        if route.method is None:
+            if self._outbox.page(stream, route.http_status, route.body):
+                self.end(stream)
+            return
+        try:
+            message = self._bodies.message(stream)
+        except Refusal as refusal:
+            self._calls.refuse(stream, refusal)
+        else:
+            self._calls.start(stream, route.method, message)
+
+    def _refuse(self, stream: Stream, refusal: Refusal) -> None:
+        """Answers before the request has ended, perhaps, and wants no more of it."""
+        self._calls.refuse(stream, refusal)
+        if not stream.ended:
+            self._outbox.frames.append(reset(stream.id, ErrorCode.NO_ERROR))
+
+    def _remember(self, stream_id: int) -> None:
+        self._ended_early[stream_id] = None
+        if len(self._ended_early) > limits.REMEMBERED_STREAMS:
+            del self._ended_early[next(iter(self._ended_early))]
+
+    def _late(self, stream_id: int) -> None:
+        """HEADERS or DATA of a stream that is not open. ConnectionFault if they may not come."""
+        if stream_id in self._ended_early or self.refuses_all:
+            return
+        if stream_id > self.last_id or not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} is not open")
+        if any(low < stream_id < high for low, high in self._gaps):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "stream ids have to go up")
+        raise ConnectionFault(ErrorCode.STREAM_CLOSED, f"stream {stream_id} has ended")
