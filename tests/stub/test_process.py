@@ -215,7 +215,9 @@ def test_messages_and_metadata_have_limits(stub: Stub) -> None:
     many = [(f"x-fill-{number}", "y" * 1000) for number in range(64)]
     request = GetPaymentRequest(invoice_id="inv-1")
     big = code_of(lambda: stub.payments[0].GetPayment(request, timeout=DEADLINE_S, metadata=many))
-    assert big is grpc.StatusCode.RESOURCE_EXHAUSTED
+    # `wire` closes a connection that sends more than it said it takes.
+    closed = stub.engine == "wire"
+    assert big is grpc.StatusCode["UNAVAILABLE" if closed else "RESOURCE_EXHAUSTED"]
     assert stub.get() == payment_of_invoice("inv-1")
 
 
