@@ -227,11 +227,13 @@ class Connection(asyncio.Protocol):
             _want(not payload, ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
             _want(self._reader.greeted, ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
             return
-        for setting, value in read_settings(payload):
+        entries = read_settings(payload)
+        self._reader.settled()
+        # Before what goes out because of them.
+        self._outbox.frames.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        for setting, value in entries:
             if setting == Setting.INITIAL_WINDOW_SIZE:
                 self._ended(self._outbox.initial_window_set(value, self._streams))
-        self._reader.settled()
-        self._outbox.frames.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
     def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")

@@ -15,6 +15,7 @@ from stub_payment.wire.frames import (
     data_header,
     frame,
     pack_u32,
+    reset,
 )
 from stub_payment.wire.limits import MAXIMUM_FRAME_BYTES
 from stub_payment.wire.messages import PREFIX_BYTES, percent_encoded
@@ -118,6 +119,9 @@ class Outbox:
     def stream_window_opened(self, stream: Stream, increment: int) -> list[Stream]:
         """For one stream. Returns those whose answers are complete with it."""
         if self._initial_window + stream.window + increment > MAXIMUM_WINDOW:
+            # An error of the stream by the book. It also ends the connection: who resets streams
+            # for a peer that makes it do so cannot count its own work.
+            self.frames.append(reset(stream.id, ErrorCode.FLOW_CONTROL_ERROR))
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
         stream.window += increment
         return self._pump() if self._waiting else []

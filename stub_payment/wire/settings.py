@@ -7,9 +7,9 @@ from stub_payment.wire.frames import MAXIMUM_WINDOW, ConnectionFault, ErrorCode,
 
 ENTRY_BYTES = 6
 
-# A table of size 0 lets each header block stand for itself.
+# Nothing of the header table here: a client that never hears of anything else, or does not care,
+# has the default of 4096 bytes, and all else that HTTP/2 grants it.
 OURS = {
-    Setting.HEADER_TABLE_SIZE: 0,
     Setting.MAX_CONCURRENT_STREAMS: limits.MAXIMUM_CONCURRENT_STREAMS,
     Setting.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW_BYTES,
     Setting.MAX_HEADER_LIST_SIZE: limits.MAXIMUM_HEADERS_BYTES,

@@ -11,7 +11,9 @@ from stub_payment.wire.frames import (
     END_STREAM,
     ConnectionFault,
     ErrorCode,
+    Setting,
     reset,
+    settings,
 )
 from stub_payment.wire.heads import HeadReader
 from stub_payment.wire.limits import Allowance
@@ -20,6 +22,8 @@ from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.stream import Stream
 
 _REMEMBERED_GAPS = 16
+# A table of size 0 lets each header block stand for itself. Whoever calls a method is asked for it.
+_NO_TABLE = settings({Setting.HEADER_TABLE_SIZE: 0})
 
 
 class Streams:
@@ -42,6 +46,7 @@ class Streams:
         # Ids between those that were opened, which never were: above the first, below the second.
         self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_GAPS)
         self._ended_early: dict[int, None] = {}
+        self._asked_for_no_table = False
         self.last_id = -1
         self.wants_request_ids = False
         self.refuses_all = False
@@ -100,7 +105,7 @@ class Streams:
         try:
             self._bodies.add(stream, flags, payload)
         except Refusal as refusal:
-            self._refuse(stream, refusal)
+            self._refuse(stream, refusal, bool(flags & END_STREAM))
             return
         if flags & END_STREAM:
             self._request_ended(stream)
@@ -125,12 +130,9 @@ class Streams:
             self.cancel(stream)
 
     def end(self, stream: Stream) -> None:
-        """Forgets a stream. One whose request has not ended is reset, and its rest ignored."""
-        if self._open.pop(stream.id, None) is None:
-            return
+        """Forgets a stream."""
+        self._open.pop(stream.id, None)
         self._bodies.drop(stream)
-        if not stream.ended:
-            self._remember(stream.id)
 
     def _begin(self, stream_id: int, flags: int, block: bytes) -> None:
         if not stream_id & 1:
@@ -149,8 +151,11 @@ class Streams:
         stream = Stream(stream_id, route, timeout_s, request_id)
         stream.content_length = length
         self._open[stream_id] = stream
+        if not self._asked_for_no_table and route.method is not None:
+            self._asked_for_no_table = True
+            self._outbox.frames.append(_NO_TABLE)
         if route.refusal is not None:
-            self._refuse(stream, route.refusal)
+            self._refuse(stream, route.refusal, bool(flags & END_STREAM))
         elif flags & END_STREAM:
             self._request_ended(stream)
 
@@ -170,10 +175,11 @@ class Streams:
         else:
             self._calls.start(stream, route.method, message)
 
-    def _refuse(self, stream: Stream, refusal: Refusal) -> None:
-        """Answers before the request has ended, perhaps, and wants no more of it."""
+    def _refuse(self, stream: Stream, refusal: Refusal, ended: bool) -> None:
+        """Answers a request that has perhaps not ended, and whose rest is ignored."""
         self._calls.refuse(stream, refusal)
-        if not stream.ended:
+        if not ended:
+            self._remember(stream.id)
             self._outbox.frames.append(reset(stream.id, ErrorCode.NO_ERROR))
 
     def _remember(self, stream_id: int) -> None:

@@ -75,8 +75,13 @@ async def watch(base_url: str, signalled_s: float, seen: Watched) -> None:
         if live == 0:
             seen.refused_s = time.monotonic() - signalled_s
         else:
-            # Not ready, but alive, until it is gone; it may go between the two questions.
-            assert (live, status) in ((200, 503), (200, 0)), (live, status)
+            # Not ready, but alive, until it is gone; it may go between the two questions, and the
+            # first may come before it has seen the signal.
+            unaware = not seen.not_ready_s and asked_s < NOT_READY_WITHIN_S
+            assert live == 200 and status in ((503, 0, 200) if unaware else (503, 0)), (
+                live,
+                status,
+            )
         await asyncio.sleep(POLL_S)
         assert time.monotonic() - signalled_s < DEADLINE_S
 
