@@ -19,43 +19,23 @@ from protos.payment.v1.payment_pb2 import (
     Payment,
 )
 from stub_payment.payments import payment_id_of_key, payment_of_invoice
+from tests.fakes.http2 import (
+    ACK,
+    DATA,
+    END_STREAM,
+    HEADERS,
+    PING,
+    PREFACE,
+    SETTINGS,
+    frame,
+    headers,
+    message,
+    reset,
+    window_update,
+)
 from tests.running.background import Background
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-END_STREAM, END_HEADERS, ACK = 1, 4, 1
-CANCEL = 8
 CHARGED_AT_MS = 1_767_323_045_678
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame of HTTP/2."""
-    return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def headers(stream: int, fields: dict[str, str], *, end: bool = False) -> bytes:
-    """A HEADERS frame, each field a literal that goes into no table (RFC 7541, 6.2.2)."""
-    block = b"".join(
-        b"\0" + _text(name.encode()) + _text(value.encode()) for name, value in fields.items()
-    )
-    return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block)
-
-
-def _text(value: bytes) -> bytes:
-    """A string without Huffman's code, its length with a prefix of 7 bits (RFC 7541, 5)."""
-    size = len(value)
-    if size < 127:
-        return bytes([size]) + value
-    length, size = bytearray([127]), size - 127
-    while size >= 128:
-        length.append(size % 128 + 128)
-        size //= 128
-    return bytes([*length, size]) + value
-
-
-def message(content: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
-    """A message of gRPC: flag, length, content."""
-    return struct.pack(">BI", flag, len(content) if length is None else length) + content
 
 
 class Call:
@@ -97,7 +77,7 @@ class Call:
 
     def reset(self, code: int) -> bytes:
         """A frame that ends the call with an error code of HTTP/2."""
-        return frame(RST_STREAM, 0, self.stream, struct.pack(">I", code))
+        return reset(self.stream, code)
 
     def write(self, *frames: bytes) -> None:
         """Sends frames; the call goes on."""
@@ -171,8 +151,7 @@ class _Connection(asyncio.Protocol):
             case 0:  # DATA
                 if payload:
                     # What was read may be sent again.
-                    more = struct.pack(">I", len(payload))
-                    self.write(frame(WINDOW_UPDATE, 0, 0, more))
+                    self.write(window_update(0, len(payload)))
                 if stream in self._bodies:
                     self._bodies[stream] += payload
             case 3:  # RST_STREAM

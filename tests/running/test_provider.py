@@ -15,17 +15,9 @@ from protos.payment.v1.payment_pb2 import Payment
 from tests.contract.problems import PREFIX
 from tests.contract.rig import scaled
 from tests.contract.wire import Answer
+from tests.fakes.http2 import CANCEL, GOAWAY, frame, message
 from tests.running.client import Client
-from tests.running.provider import (
-    CANCEL,
-    GOAWAY,
-    Behaviour,
-    Call,
-    Provider,
-    frame,
-    good,
-    message,
-)
+from tests.running.provider import Behaviour, Call, Provider, good
 from tests.running.rig import SLACK, Instance, Starter, until
 
 PAYMENT_TIMEOUT_MS = 300

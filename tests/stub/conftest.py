@@ -1,0 +1,49 @@
+"""The payment stub on each of its engines: one of two processes that the tests leave running."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.stub.process import Stub, running
+
+ENGINES = ("grpcio", "wire")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def stub_on() -> Iterator[Callable[[str], Stub]]:
+    """A stub an engine: started when it is first asked for, and alive as long as all."""
+    with ExitStack() as stack:
+        yield cache(lambda engine: stack.enter_context(running(engine, "--processes", "2")))
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def stub(engine: str, stub_on: Callable[[str], Stub]) -> Stub:
+    """The stub on each engine, without behaviour or counts."""
+    found = stub_on(engine)
+    found.reset()
+    return found
+
+
+@pytest.fixture
+def wire(stub_on: Callable[[str], Stub]) -> Stub:
+    """The stub on the engine `wire`, without behaviour or counts."""
+    found = stub_on("wire")
+    found.reset()
+    return found
