@@ -121,6 +121,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     database_max_connections: Annotated[int, Meta(ge=1, le=150)] = 16
     payment_channels: Annotated[int, Meta(ge=1, le=64)] = 1
     payment_timeout_ms: Annotated[int, Meta(ge=1, le=60_000)] = 1000
+    # `wire` is for load, `grpcio` the reference.
+    stub_engine: Literal["wire", "grpcio"] = "wire"
     stub_processes: Annotated[int, Meta(ge=1, le=64)] = 1
     stub_latency_ms: Annotated[float, Meta(ge=0, le=60_000)] = 0
     # Worker threads of a service; None: one for each core that it is pinned to.

@@ -14,10 +14,10 @@ MAXIMUM_PORT = 65_535
 
 
 @click.command(
-    epilog="Example: python -m stub_payment --engine grpcio --port 0 --processes 2",
+    epilog="Example: python -m stub_payment --engine wire --port 0 --processes 2",
     context_settings={"show_default": True},
 )
-@click.option("--engine", type=click.Choice(list(ENGINES)), default="grpcio", help="What serves.")
+@click.option("--engine", type=click.Choice(list(ENGINES)), default="wire", help="What serves.")
 @click.option(
     "--port",
     type=click.IntRange(0, MAXIMUM_PORT),

@@ -140,7 +140,7 @@ class PaymentStub(Owner):
         self,
         host: Host,
         processes: int = 1,
-        engine: str = "grpcio",
+        engine: str = "wire",
         address: str = "127.0.0.1",
         ledger: str | None = None,
         cpus: frozenset[int] | None = None,

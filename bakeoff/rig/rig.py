@@ -203,6 +203,7 @@ class Rig(Owner):
         return PaymentStub(
             self._host(placed),
             processes=self._experiment.stub_processes,
+            engine=self._experiment.stub_engine,
             address=self.address(placed),
             ledger=str(self.folder / "ledger.sqlite") if placed == LOCAL else None,
             cpus=self.cores.rig,

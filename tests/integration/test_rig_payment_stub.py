@@ -52,7 +52,7 @@ def test_it_counts_over_all_its_processes(host: Host, tmp_path: Path) -> None:
 
 
 def test_faults_are_set_and_counted(host: Host) -> None:
-    with PaymentStub(host) as stub:
+    with PaymentStub(host, engine="grpcio") as stub:
         control = stub.control
         control.configure(faults=[StubFault("status_code", 5, method="GetPayment")])
         with pytest.raises(grpc.RpcError) as caught:
