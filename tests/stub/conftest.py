@@ -57,6 +57,7 @@ def honest(wire: Stub) -> Iterator[None]:
     no call is left behind."""
     with Peer(wire.ports[0]) as connected:
         connected.send(call(1)).answer(1)
+        wire.reset()
         yield
         wire.configure()
         assert connected.send(call(3)).answer(3).payment == payment_of_invoice("inv-1")
