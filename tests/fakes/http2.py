@@ -36,8 +36,12 @@ def headers(
 ) -> bytes:
     """A HEADERS frame, each field a literal that goes into no table."""
     pairs = fields.items() if isinstance(fields, Mapping) else fields
-    block = b"".join(literal(name.encode(), value.encode()) for name, value in pairs)
+    block = b"".join(literal(name.encode(), _octets(value)) for name, value in pairs)
     return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block)
+
+
+def _octets(value: str) -> bytes:
+    return value.encode(errors="surrogateescape")
 
 
 def literal(name: bytes, value: bytes, first: bytes = b"\0") -> bytes:

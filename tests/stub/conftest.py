@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stub.process import Stub, running
+from stub_payment.payments import payment_of_invoice
+from tests.stub.peer import Peer, call
+from tests.stub.process import Stub, running, until
 
 ENGINES = ("grpcio", "wire")
 
@@ -47,3 +49,18 @@ def wire(stub_on: Callable[[str], Stub]) -> Stub:
     found = stub_on("wire")
     found.reset()
     return found
+
+
+@pytest.fixture
+def honest(wire: Stub) -> Iterator[None]:
+    """Whatever a test does to the stub: who was connected is served afterwards, who comes is, and
+    no call is left behind."""
+    with Peer(wire.ports[0]) as connected:
+        connected.send(call(1)).answer(1)
+        wire.reset()
+        yield
+        wire.configure()
+        assert connected.send(call(3)).answer(3).payment == payment_of_invoice("inv-1")
+        with Peer(wire.ports[0]) as new:
+            assert new.send(call(1)).answer(1).payment == payment_of_invoice("inv-1")
+    until(lambda: wire.snapshot().calls_in_flight == 0)

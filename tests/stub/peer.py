@@ -109,6 +109,7 @@ class Peer(AbstractContextManager["Peer"]):
         self._socket.settimeout(DEADLINE_S)
         self._socket.connect(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port: int = self._socket.getsockname()[1]
         self._opened_s = time.monotonic()
         self._acknowledges = acknowledges
         self._received = bytearray()
