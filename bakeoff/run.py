@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from bakeoff.measure.checks import Check, evaluate_all
 from bakeoff.measure.document import RunDocument
 from bakeoff.measure.rate import arrivals_rps, reference_rate
 from bakeoff.measure.summary import stands
-from bakeoff.measure.validity import STEAL, part_died
+from bakeoff.measure.validity import STEAL
 from bakeoff.preparation import load_manifests, prepared
 from bakeoff.progress import Progress
 from bakeoff.rig.rig import Rig, RigSettings
@@ -28,6 +29,7 @@ from bakeoff.rounds.ledger import RunLedger, must_rerun
 from bakeoff.rounds.phase import PhaseSpec
 from bakeoff.rounds.round import RoundOutcome, RoundPlan, RoundRunner
 from bakeoff.rounds.schedule import Block, plan_blocks, rerun
+from bakeoff.rounds.upkeep import Upkeep
 from bakeoff.signals import interruptible
 from bakeoff.store import ResultsFolder
 from bakeoff.verify import compare as compare_answers
@@ -37,8 +39,6 @@ _ROUND_OVERHEAD_S = 6.0
 _PILOT_WARM_UP_S = 2.0
 # Faults outside the services, for which a block is run again.
 _RERUN_CAUSES = frozenset((STEAL, SAMPLES_LOST, WORKER_LOST))
-# A part of the rig that dies twice is not started a third time.
-_DEATHS_ALLOWED = 1
 
 
 @dataclass(frozen=True)
@@ -109,33 +109,37 @@ def _measure(
         ledger.builds = builds
         ledger.cores = settings.cores.usable
         ledger.environment = describe(settings.hosts, settings.cores)
-        with ExitStack() as rig_stack:
-            rig = _up(rig_stack, settings)
-            runner = RoundRunner(rig, experiment, progress)
-            ledger.reference_rate_rps = _reference_rate(runner, experiment, progress)
-            ledger.floor = measure_floor(rig, experiment, ledger.reference_rate_rps, progress)
-            pending = deque(plan_blocks(experiment.labels, experiment.rounds, experiment.seed))
-            planned = list(pending)
-            deaths = reruns = 0
-            while pending:
-                block = pending.popleft()
-                progress.plan(_time_left_s(len(pending) + 1, experiment, ledger))
-                try:
-                    because = _run_block(block, runner, ledger, progress)
-                except PartDiedError as error:
-                    deaths += 1
-                    if deaths > _DEATHS_ALLOWED:
-                        raise
-                    because = str(error)
-                    ledger.findings.append(part_died(error.part, because, f"block {block.number}"))
-                    rig_stack.close()
-                    rig = _up(rig_stack, settings)
-                    runner = RoundRunner(rig, experiment, progress)
-                if because is not None and reruns < experiment.reruns:
-                    reruns += 1
-                    planned.append(rerun(block, planned))
-                    pending.append(planned[-1])
-                    progress.note(f"block {block.number} is run again at the end: {because}")
+        up = partial(_up, settings=settings)
+        with Upkeep(up, ledger.findings) as upkeep:
+            rate_rps = upkeep.attempt(
+                "the pilot", lambda rig: _reference_rate(rig, ledger, progress)
+            )
+            ledger.reference_rate_rps = rate_rps
+            ledger.floor = upkeep.attempt(
+                "the floor", lambda rig: measure_floor(rig, experiment, rate_rps, progress)
+            )
+            _run_blocks(upkeep, ledger, progress)
+
+
+def _run_blocks(upkeep: Upkeep, ledger: RunLedger, progress: Progress) -> None:
+    """All blocks, and those again at the end that a fault of the rig spoiled."""
+    experiment = ledger.experiment
+    pending = deque(plan_blocks(experiment.labels, experiment.rounds, experiment.seed))
+    planned = list(pending)
+    reruns = 0
+    while pending:
+        block = pending.popleft()
+        progress.plan(_time_left_s(len(pending) + 1, experiment, ledger))
+        try:
+            because = _run_block(block, upkeep.rig, ledger, progress)
+        except PartDiedError as error:
+            upkeep.mend(error, f"block {block.number}")
+            because = str(error)
+        if because is not None and reruns < experiment.reruns:
+            reruns += 1
+            planned.append(rerun(block, planned))
+            pending.append(planned[-1])
+            progress.note(f"block {block.number} is run again at the end: {because}")
 
 
 def _up(stack: ExitStack, settings: RigSettings) -> Rig:
@@ -145,8 +149,10 @@ def _up(stack: ExitStack, settings: RigSettings) -> Rig:
     return rig
 
 
-def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progress) -> float:
+def _reference_rate(rig: Rig, ledger: RunLedger, progress: Progress) -> float:
     """The rate of the experiment, or from a pilot round of each service, which does not count."""
+    experiment = ledger.experiment
+    runner = RoundRunner(rig, experiment, progress)
     if experiment.rate_rps is not None:
         return experiment.rate_rps
     connections = experiment.connections_closed
@@ -177,11 +183,10 @@ def _reference_rate(runner: RoundRunner, experiment: Experiment, progress: Progr
     return reference_rate(throughputs)
 
 
-def _run_block(
-    block: Block, runner: RoundRunner, ledger: RunLedger, progress: Progress
-) -> str | None:
+def _run_block(block: Block, rig: Rig, ledger: RunLedger, progress: Progress) -> str | None:
     """Runs a block; returns the fault of the rig for which it must be run again, or None."""
     experiment = ledger.experiment
+    runner = RoundRunner(rig, experiment, progress)
     ledger.begin(block)
     outcomes: dict[str, RoundOutcome] = {}
     for position, label in enumerate(block.order):

@@ -12,8 +12,11 @@ import re
 from stub_payment.refusal import Refusal
 from stub_payment.wire.fields import (
     HUFFMAN,
+    INCREMENTAL,
+    INDEXED,
     LONG_STRING,
     NAME_IS_LITERAL,
+    SIZE_UPDATE,
     Field,
     FieldReader,
     field_ends,
@@ -63,7 +66,8 @@ class HeadReader:
                     return head, None
                 break
         request = self._whole(block)
-        return (request.route, request.timeout_s, request.request_id), request.content_length
+        request_id = request.request_id if wants_request_id else None
+        return (request.route, request.timeout_s, request_id), request.content_length
 
     def read_trailers(self, block: bytes) -> None:
         """Raises ConnectionFault for what must not follow a request's body."""
@@ -122,7 +126,8 @@ class HeadReader:
     def _whole(self, block: bytes) -> Request:
         fields = self._read(block)
         request = request_of(fields, self._methods)
-        if self._fields.stateless and request.route.method is not None:
+        updates_table = block[0] & (INDEXED | INCREMENTAL | SIZE_UPDATE) == SIZE_UPDATE
+        if self._fields.stateless and not updates_table and request.route.method is not None:
             self._learn(block, [name for name, _ in fields], request.route)
         return request
 

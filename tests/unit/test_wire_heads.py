@@ -1,0 +1,143 @@
+"""Heads of requests: what is read at a glance is what is read field by field."""
+
+from collections.abc import Mapping
+
+import pytest
+from hpack import Encoder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
+from stub_payment.wire.frames import ConnectionFault, ErrorCode
+from stub_payment.wire.heads import HeadReader
+from stub_payment.wire.huffman import HuffmanError, check, decode
+from stub_payment.wire.methods import Method
+
+PATH = "/payment.v1.Payments/GetPayment"
+METHODS: Mapping[bytes, Method] = {
+    PATH.encode(): Method(GetPaymentRequest.FromString, lambda *_: Payment())
+}
+STEADY = [
+    *((":method", "POST"), (":scheme", "http"), (":path", PATH), (":authority", "127.0.0.1:4")),
+    *(("content-type", "application/grpc"), ("user-agent", "grpc-go/1"), ("te", "trailers")),
+]
+NO_TABLE = b"\x20"
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60)
+NAMES = st.sampled_from(["grpc-timeout", "x-request-id", "traceparent", "baggage", "x-a"])
+FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=5)
+TIMEOUTS = st.one_of(
+    st.integers(0, 10**8).flatmap(lambda n: st.sampled_from([f"{n}{u}" for u in "HMSmun"])), VALUES
+)
+
+
+def block_of(fields: list[tuple[str, str]], huffman: bool = True) -> bytes:
+    """A block of a client that gave its table up."""
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    return encoder.encode(fields, huffman=huffman).removeprefix(NO_TABLE)
+
+
+def reader_after(fields: list[tuple[str, str]]) -> HeadReader:
+    """A reader whose client gave its table up, and sent such a block since."""
+    reader = HeadReader(METHODS)
+    for given_up in (NO_TABLE, b""):
+        reader.read(given_up + block_of(fields), True)
+    return reader
+
+
+@given(FIELDS, FIELDS, TIMEOUTS, st.booleans())
+def test_a_known_beginning_changes_nothing(
+    before: list[tuple[str, str]],
+    fields: list[tuple[str, str]],
+    timeout: str,
+    huffman: bool,
+) -> None:
+    fields = [(name, timeout if name == "grpc-timeout" else value) for name, value in fields]
+    known = reader_after([*STEADY, *before])
+    block = block_of([*STEADY, *fields], huffman)
+    at_a_glance, length = known.read(block, True)
+    field_by_field, whole_length = HeadReader(METHODS).read(NO_TABLE + block, True)
+    assert at_a_glance[1:] == field_by_field[1:]
+    assert (at_a_glance[0].method, length) == (field_by_field[0].method, whole_length)
+    assert str(at_a_glance[0].refusal) == str(field_by_field[0].refusal)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("te", "gzip"),
+        (":path", PATH),
+        ("connection", "close"),
+        ("content-length", "5x"),
+        ("x-request-id", "a\nb"),
+        ("X-Request-Id", "a"),
+        ("traceparent", "a\0b"),
+    ],
+)
+@pytest.mark.parametrize("huffman", [True, False])
+def test_what_is_malformed_is_seen_behind_a_known_beginning(
+    name: str, value: str, huffman: bool
+) -> None:
+    reader = reader_after([*STEADY, ("x-request-id", "a"), ("traceparent", "b")])
+    with pytest.raises(ConnectionFault) as caught:
+        reader.read(block_of([*STEADY, (name, value)], huffman), True)
+    assert caught.value.code is ErrorCode.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("length", range(1, 8))
+def test_a_block_that_is_cut_is_no_block(length: int) -> None:
+    fields = [*STEADY, ("grpc-timeout", "1S"), ("x-request-id", "0123456789")]
+    reader = reader_after(fields)
+    with pytest.raises(ConnectionFault) as caught:
+        reader.read(block_of(fields)[:-length], True)
+    assert caught.value.code is ErrorCode.COMPRESSION_ERROR
+
+
+def test_a_client_that_takes_its_table_back_is_believed() -> None:
+    """What it then indexes is found, though the block begins like those before."""
+    reader = reader_after(STEADY)
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    encoder.encode([])
+    encoder.header_table_size = 4096
+    for _ in range(3):
+        block = encoder.encode([*STEADY, ("x-request-id", "again")])
+        (route, _timeout, request_id), _length = reader.read(block, True)
+        assert route.method is METHODS[PATH.encode()]
+        assert request_id == b"again"
+
+
+def test_a_request_id_is_left_alone_where_nobody_wants_it() -> None:
+    fields = [*STEADY, ("x-request-id", "0190f5a0")]
+    assert reader_after(fields).read(block_of(fields), False)[0][2] is None
+    assert reader_after(fields).read(block_of(fields), True)[0][2] == b"0190f5a0"
+
+
+def test_two_methods_have_a_beginning_each() -> None:
+    other = [(name, "/no.such/Method" if name == ":path" else value) for name, value in STEADY]
+    reader = reader_after(STEADY)
+    for _ in range(2):
+        assert reader.read(block_of(other), True)[0][0].refusal is not None
+        assert reader.read(block_of(STEADY), True)[0][0].method is not None
+
+
+@given(st.binary(max_size=40).filter(lambda text: not set(text) & set(b"\0\r\n")))
+def test_huffman_reads_what_hpack_writes(text: bytes) -> None:
+    coded = Encoder().huffman_coder.encode(text)
+    check(coded)
+    assert decode(coded) == text
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        b"\xff" * 4,  # EOS
+        b"\x1f\xff",  # 'a' and eleven ones: more padding than a byte
+        b"\x18",  # 'a' and zeros
+        Encoder().huffman_coder.encode(b"a\r"),
+    ],
+)
+def test_huffman_refuses(coded: bytes) -> None:
+    for read in (check, decode):
+        with pytest.raises(HuffmanError):
+            read(coded)
