@@ -8,7 +8,7 @@ from typing import Any
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
 from stub_payment.ledger import Ledger, create_ledger
-from stub_payment.process import ENGINES
+from stub_payment.process import ENGINES, Engine
 from stub_payment.refusal import Refusal
 from stub_payment.servicer import Servicer
 from tests.running.background import Background
@@ -42,8 +42,12 @@ def acting(engine: str, folder: Path) -> Iterator[int]:
     create_ledger(path)
     with Ledger(path) as ledger, Background() as background:
         servicer = Actor(ledger, 0)
-        made = ENGINES[engine](servicer)
-        port = background.run(made.start("127.0.0.1", 0))
+
+        async def start() -> tuple[Engine, int]:
+            made = ENGINES[engine](servicer)
+            return made, await made.start("127.0.0.1", 0)
+
+        made, port = background.run(start())
         try:
             yield port
         finally:
