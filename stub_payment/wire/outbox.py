@@ -145,14 +145,16 @@ class Outbox:
         done = []
         for stream, (body, tail) in list(self._waiting.items()):
             window = min(self._window, self._initial_window + stream.window)
-            sendable = min(len(body), window, MAXIMUM_FRAME_BYTES)
-            if sendable > 0:
-                self._window -= sendable
-                stream.window -= sendable
-                self.frames.append(data_header(sendable, 0, stream.id) + body[:sendable])
-                body = body[sendable:]
-                self._waiting[stream] = body, tail
-            if not body:
+            sendable = max(0, min(len(body), window))
+            self._window -= sendable
+            stream.window -= sendable
+            # All that the window lets through: the peer need not open it before that was read.
+            for start in range(0, sendable, MAXIMUM_FRAME_BYTES):
+                part = body[start : min(start + MAXIMUM_FRAME_BYTES, sendable)]
+                self.frames.append(data_header(len(part), 0, stream.id) + part)
+            if sendable < len(body):
+                self._waiting[stream] = body[sendable:], tail
+            else:
                 del self._waiting[stream]
                 self.frames.append(tail)
                 done.append(stream)
