@@ -139,7 +139,9 @@ def test_the_stream_of_health_never_hangs(call: Caller, stub_on: Callable[[str],
 def test_a_deadline_that_passes(call: Caller, target: str, stub: Stub) -> None:
     stub.configure(latency=Latency(fixed_ms=DEADLINE_S * 1000))
     outcome = call(Wish(target, GET_PAYMENT, asked(), timeout_s=0.1))
-    assert only(outcome) == DEADLINE_EXCEEDED
+    # tonic's own clock says it in a way of its own.
+    told_by_tonic = ({CANCELLED: 1}, "Timeout expired")
+    assert only(outcome) == DEADLINE_EXCEEDED or (outcome.codes, outcome.message) == told_by_tonic
     until(lambda: stub.snapshot().calls_in_flight == 0)
 
 
