@@ -64,7 +64,6 @@ class HeadReader:
                 head = self._rest(block, len(beginning), route, wants_request_id)
                 if head is not None:
                     return head, None
-                break
         request = self._whole(block)
         request_id = request.request_id if wants_request_id else None
         return (request.route, request.timeout_s, request_id), request.content_length
@@ -138,6 +137,8 @@ class HeadReader:
         start = ends[steady - 1] if steady else 0
         beginning = block[:start]
         if not set(names[:steady]) >= _REQUIRED or _STEADY & set(names[steady:]):
+            return
+        if steady > len(_STEADY) or start > _SHORT_BLOCK_BYTES:
             return
         if all(beginning != known for known, _ in self._beginnings):
             del self._beginnings[_MAXIMUM_BEGINNINGS - 1 :]
