@@ -1,6 +1,7 @@
 """How a call ends without a payment, and the gRPC status codes that the provider uses itself."""
 
 OK = 0
+UNKNOWN = 2
 INVALID_ARGUMENT = 3
 DEADLINE_EXCEEDED = 4
 NOT_FOUND = 5

@@ -81,7 +81,7 @@ def part_died(part: str, how: str, where: str) -> Finding:
         where=where,
         found=f"{part}: {how}",
         allowed="all parts live to the end of the round",
-        advice=f"see the log of {part}; the block is run again",
+        advice=f"see the log of {part}; what was under way is done again, once",
         touches=list(ALL),
     )
 

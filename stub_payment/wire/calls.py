@@ -1,15 +1,25 @@
 """Calls of the servicer: a message in, an answer or a status into the outbox."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
-from stub_payment.refusal import DEADLINE_EXCEEDED, INTERNAL, Refusal, ResetConnection
+from stub_payment.refusal import (
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    UNKNOWN,
+    Refusal,
+    ResetConnection,
+)
 from stub_payment.wire.methods import Method
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.stream import Stream
+
+MAXIMUM_REQUEST_ID_BYTES = 128  # of those that are remembered; the services allow 64
+_log = logging.getLogger(__name__)
 
 
 class Owner(NamedTuple):
@@ -40,10 +50,13 @@ class Calls:
             self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
         except Refusal as refusal:
             self.refuse(stream, refusal)
+        except Exception as error:  # noqa: BLE001 -- a bug of ours: its caller hears of it
+            self._fail(stream, error)
         else:
             if isinstance(answer, Message):
                 self._answer(stream, answer)
             else:
+                stream.answer = answer
                 stream.task = asyncio.get_running_loop().create_task(self._wait(stream, answer))
 
     def refuse(self, stream: Stream, refusal: Refusal) -> None:
@@ -55,21 +68,35 @@ class Calls:
         if self._outbox.answer(stream, answer.SerializeToString()):
             self._owner.stream_ended(stream)
 
+    def _fail(self, stream: Stream, error: Exception) -> None:
+        _log.error("a call failed", exc_info=error)
+        self.refuse(stream, Refusal(UNKNOWN, "the stub failed; its error output says how"))
+
     async def _wait(self, stream: Stream, answer: Awaitable[Message]) -> None:
         """A task of its own, which is cancelled where the caller leaves."""
+        deadline = asyncio.timeout(stream.timeout_s)
         try:
-            async with asyncio.timeout(stream.timeout_s):
+            async with deadline:
                 message = await answer
-        except TimeoutError:
-            self.refuse(stream, Refusal(DEADLINE_EXCEEDED, "the deadline passed"))
+        except TimeoutError as error:
+            if deadline.expired():
+                self.refuse(stream, Refusal(DEADLINE_EXCEEDED, "the deadline passed"))
+            else:
+                self._fail(stream, error)
         except Refusal as refusal:
             self.refuse(stream, refusal)
         except ResetConnection:
             self._owner.abort()
+        except Exception as error:  # noqa: BLE001 -- as in `start`
+            self._fail(stream, error)
         else:
             self._answer(stream, message)
         self._owner.flush_soon()
 
 
 def _text(request_id: bytes | None) -> str | None:
-    return None if request_id is None else request_id.decode(errors="replace")
+    return (
+        None
+        if request_id is None
+        else request_id[:MAXIMUM_REQUEST_ID_BYTES].decode(errors="replace")
+    )

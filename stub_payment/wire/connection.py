@@ -17,6 +17,7 @@ from stub_payment.wire.reader import FrameReader
 from stub_payment.wire.settings import OURS, read_settings
 from stub_payment.wire.stream import Stream
 from stub_payment.wire.streams import Streams
+from stub_payment.wire.watch import Watch
 
 _GREETING = frames.settings(OURS) + frames.window_update(
     0, limits.CONNECTION_WINDOW_BYTES - frames.DEFAULT_WINDOW
@@ -32,7 +33,7 @@ class Shared:
 
     methods: Methods
     wants_request_ids: Callable[[], bool]
-    unfinished: Budget = field(default_factory=lambda: Budget(limits.MAXIMUM_UNFINISHED_BYTES))
+    held: Budget = field(default_factory=lambda: Budget(limits.MAXIMUM_HELD_BYTES))
     connections: "set[Connection]" = field(default_factory=set)
 
 
@@ -46,14 +47,17 @@ class Connection(asyncio.Protocol):
         self._chatter = self._allowance(
             "frames that carry nothing", limits.CHATTER_BURST, limits.CHATTER_PER_S
         )
-        self._settings = self._allowance("SETTINGS", limits.SETTINGS_BURST, limits.SETTINGS_PER_S)
+        self._settings_allowed = self._allowance(
+            "SETTINGS", limits.SETTINGS_BURST, limits.SETTINGS_PER_S
+        )
         self._streams = self._make_streams()
         self._reader = self._make_reader()
         self._transport: asyncio.Transport | None = None
         self._received_bytes = 0
-        self._sweeps = 0  # since the peer owes us its SETTINGS, or the rest of a frame
+        self._watch = Watch(self._reader, self._streams, self._outbox)
         self._flushing = False
         self._closing = False
+        self._closing_sweeps = 0
 
     def _allowance(self, what: str, burst: int, per_s: float) -> Allowance:
         return Allowance(what, burst, per_s, self._loop.time)
@@ -62,10 +66,11 @@ class Connection(asyncio.Protocol):
         owner = Owner(self._stream_ended, self._flush_soon, self.retire, self.abort)
         return Streams(
             self._shared.methods,
-            Bodies(self._shared.unfinished, self._chatter),
+            Bodies(self._shared.held, self._chatter),
             self._outbox,
             Calls(self._outbox, owner),
             self._allowance("resets", limits.RESETS_BURST, limits.RESETS_PER_S),
+            self._chatter,
         )
 
     def _make_reader(self) -> FrameReader:
@@ -99,7 +104,6 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._shared.connections.discard(self)
         self._streams.cancel_all()
-        self._reader.close()
 
     def pause_writing(self) -> None:
         """More is unsent than a peer may leave unread."""
@@ -135,36 +139,18 @@ class Connection(asyncio.Protocol):
     def sweep(self) -> None:
         """Ends what waits too long for the peer; called every `limits.SWEEP_S`."""
         if self._closing:
-            self.abort()  # the peer had time to read the last words
+            self._closing_sweeps += 1
+            heard = self._closing_sweeps > 1 and not self._unsent_bytes()
+            if heard or self._closing_sweeps * limits.SWEEP_S > limits.BLOCKED_TIMEOUT_S:
+                self.abort()
             return
         try:
-            self._sweep_peer()
-            self._sweep_streams()
+            self._watch.sweep(self._unsent_bytes())
         except ConnectionFault as fault:
             self._fail(fault)
 
-    def _sweep_peer(self) -> None:
-        reader = self._reader
-        owes = not reader.greeted or reader.partial
-        self._sweeps = self._sweeps + 1 if owes and not reader.frames_read else 0
-        reader.frames_read = False
-        waited_s = self._sweeps * limits.SWEEP_S
-        if not reader.greeted and waited_s > limits.SETTINGS_TIMEOUT_S:
-            raise ConnectionFault(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS")
-        if waited_s > limits.FRAME_TIMEOUT_S:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "half a frame, and no more")
-
-    def _sweep_streams(self) -> None:
-        for stream in self._streams:
-            blocked = self._outbox.blocked(stream)
-            if stream.ended and not blocked:
-                stream.age_sweeps = 0
-                continue
-            stream.age_sweeps += 1
-            limit_s = limits.BLOCKED_TIMEOUT_S if blocked else limits.REQUEST_TIMEOUT_S
-            if stream.age_sweeps * limits.SWEEP_S > limit_s:
-                what = "window for an answer" if blocked else "end of a request"
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"no {what}")
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _stream_ended(self, stream: Stream) -> None:
         self._streams.end(stream)
@@ -176,8 +162,8 @@ class Connection(asyncio.Protocol):
         self._close()
 
     def _close(self) -> None:
-        """Says what is left to say. A peer that still sends gets until the next sweep to hear it:
-        a socket that is closed on unread bytes loses what it sent last."""
+        """Says what is left to say. The peer gets a while to hear it: a socket that is closed on
+        unread bytes loses what it sent last."""
         self._flush(closes=False)
         self._closing = True
         if self._transport is not None and not self._transport.is_closing():
@@ -213,58 +199,62 @@ class Connection(asyncio.Protocol):
 
     def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()
-        _want(stream_id != 0, ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
+        _require(stream_id != 0, ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
         check_priority(stream_id, payload)
 
     def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _want(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is four bytes")
+        _require(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is four bytes")
         self._streams.reset(stream_id)
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._settings.take()
-        _want(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+        self._settings_allowed.take()
+        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
         if flags & frames.ACK:
-            _want(not payload, ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
-            _want(self._reader.greeted, ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
+            _require(not payload, ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
+            _require(self._reader.greeted, ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
             return
         entries = read_settings(payload)
         self._reader.settled()
         # Before what goes out because of them.
         self._outbox.frames.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        for setting, value in entries:
-            if setting == Setting.INITIAL_WINDOW_SIZE:
-                self._ended(self._outbox.initial_window_set(value, self._streams))
+        if any(key == Setting.HEADER_TABLE_SIZE and size < 4096 for key, size in entries):
+            self._outbox.table_shrunk()
+        sizes = [size for key, size in entries if key == Setting.INITIAL_WINDOW_SIZE]
+        if sizes:
+            self._end(self._outbox.initial_window_set(sizes, self._streams))
 
     def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()
-        _want(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "PING of a stream")
-        _want(len(payload) == 8, ErrorCode.FRAME_SIZE_ERROR, "PING is eight bytes")
+        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+        _require(len(payload) == 8, ErrorCode.FRAME_SIZE_ERROR, "PING is eight bytes")
         if not flags & frames.ACK:
             self._outbox.frames.append(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _want(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
-        _want(len(payload) >= 8, ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is eight bytes or more")
+        self._chatter.take()
+        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+        _require(len(payload) >= 8, ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is eight bytes or more")
         self.retire()
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()
-        _want(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
+        _require(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
         increment = int.from_bytes(payload, "big") & frames.MAXIMUM_WINDOW
-        _want(increment > 0, ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
+        _require(increment > 0, ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
         if stream_id == 0:
-            self._ended(self._outbox.window_opened(increment))
+            self._chatter.take(self._outbox.waiting // 16)  # all of them may be looked at
+            self._end(self._outbox.window_opened(increment))
         elif (stream := self._streams.get(stream_id)) is not None:
-            self._ended(self._outbox.stream_window_opened(stream, increment))
+            self._end(self._outbox.stream_window_opened(stream, increment))
 
-    def _ended(self, streams: list[Stream]) -> None:
+    def _end(self, streams: list[Stream]) -> None:
         for stream in streams:
             self._streams.end(stream)
 
 
-def _want(true: bool, code: ErrorCode, otherwise: str) -> None:
-    if not true:
+def _require(holds: bool, code: ErrorCode, otherwise: str) -> None:
+    if not holds:
         raise ConnectionFault(code, otherwise)

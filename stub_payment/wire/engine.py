@@ -10,6 +10,7 @@ from stub_payment.wire.connection import Connection, Shared
 from stub_payment.wire.methods import Health, methods
 
 FLUSH_S = 0.5  # what peers get to read their last answers
+POLL_S = 0.01  # how often their connections are counted
 BACKLOG = 4096
 
 
@@ -57,7 +58,7 @@ class WireEngine:
 
     async def _all_closed(self) -> None:
         while self._shared.connections:
-            await asyncio.sleep(limits.SWEEP_S / 50)
+            await asyncio.sleep(POLL_S)
 
     async def _sweep(self) -> None:
         while True:

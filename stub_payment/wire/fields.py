@@ -4,6 +4,7 @@ The engine announces a header table of size 0, so that a client which has heard 
 that stand for themselves. A client may not have heard it yet, or not care: `hpack` reads those.
 """
 
+import re
 from collections.abc import Iterator
 
 from hpack import Decoder
@@ -21,6 +22,7 @@ SIZE_UPDATE = 0x20
 NAME_IS_LITERAL = frozenset({0x00, 0x10, INCREMENTAL})
 LONG_STRING = 0x7F  # the length goes on in the next byte
 HUFFMAN = 0x80
+_THREE_UPDATES = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}").match
 
 
 class FieldReader:
@@ -36,6 +38,8 @@ class FieldReader:
 
     def read(self, block: bytes) -> list[Field]:
         """Raises ConnectionFault for a block that is no HPACK, or holds too much."""
+        if _THREE_UPDATES(block):
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "over two table sizes in a block")
         try:
             return [
                 (bytes(name), bytes(value)) for name, value in self._decoder.decode(block, True)

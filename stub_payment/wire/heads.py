@@ -1,13 +1,14 @@
 """The heads of one connection's requests, as cheaply as their bytes allow.
 
-A client's header blocks begin with the same fields in the same order; only a few at the end change
-with the call. The engine's table size of 0 makes equal bytes mean equal fields. So the beginnings
-that were seen are kept with the route that they stand for, and of the rest of a block only the
-fields that matter are read; the others are checked. Whatever looks different is read field by
-field, which also says what is wrong with it.
+A client's header blocks begin and end with the same fields in the same order; only a few between
+them change with the call (grpc-go has those last, tonic in the middle). The table size of 0 makes
+equal bytes mean equal fields. So the frames of blocks that were seen are kept with the route that
+they stand for, and of what is between only the fields that matter are read; the others are checked.
+Whatever looks different is read field by field, which also says what is wrong with it.
 """
 
 import re
+from typing import NamedTuple
 
 from stub_payment.refusal import Refusal
 from stub_payment.wire.fields import (
@@ -35,7 +36,8 @@ _STEADY = frozenset(
     }
 )
 _REQUIRED = frozenset({b":method", b":scheme", b":path", b"content-type"})
-_MAXIMUM_BEGINNINGS = 8
+_MAXIMUM_KNOWN = 8
+_MAXIMUM_FIELDS = 64
 _MAXIMUM_NAMES = 64
 _MAXIMUM_TIMEOUTS = 4096
 # A field takes three bytes and counts for 32 at least: a block of this size is within the limit.
@@ -47,24 +49,31 @@ _FORBIDDEN = re.compile(rb"[\0\r\n]").search
 Head = tuple[Route, float | None, bytes | None]
 
 
+class _Known(NamedTuple):
+    """The fields around those that change, and where a request with them goes."""
+
+    beginning: bytes
+    ending: bytes
+    route: Route
+
+
 class HeadReader:
     """Reads one connection's header blocks, which must all come by here, in order."""
 
     def __init__(self, methods: Methods) -> None:
         self._methods = methods
         self._fields = FieldReader()
-        self._beginnings: list[tuple[bytes, Route]] = []
+        self._known: list[_Known] = []
         self._names: dict[bytes, int] = {}
         self._timeouts: dict[bytes, float] = {}
 
     def read(self, block: bytes, wants_request_id: bool) -> tuple[Head, int | None]:
         """The head of a request and its content-length. Raises ConnectionFault."""
-        for beginning, route in self._beginnings:
-            if block.startswith(beginning):
-                head = self._rest(block, len(beginning), route, wants_request_id)
+        for known in self._known:
+            if block.startswith(known.beginning) and block.endswith(known.ending):
+                head = self._between(block, known, wants_request_id)
                 if head is not None:
                     return head, None
-                break
         request = self._whole(block)
         request_id = request.request_id if wants_request_id else None
         return (request.route, request.timeout_s, request_id), request.content_length
@@ -80,19 +89,17 @@ class HeadReader:
     def _read(self, block: bytes) -> list[Field]:
         fields = self._fields.read(block)
         if not self._fields.stateless:
-            self._beginnings.clear()
+            self._known.clear()
         return fields
 
-    def _rest(
-        self, block: bytes, position: int, route: Route, wants_request_id: bool
-    ) -> Head | None:
-        """The head where each field left is literal, short and known by name, else None."""
-        size = len(block)
-        if size > _SHORT_BLOCK_BYTES:
+    def _between(self, block: bytes, known: _Known, wants_request_id: bool) -> Head | None:
+        """The head where each field between is literal, short and known by name, else None."""
+        if len(block) > _SHORT_BLOCK_BYTES:
             return None
+        position, end = len(known.beginning), len(block) - len(known.ending)
         names, timeout, request_id = self._names, None, None
         try:
-            while position < size:
+            while position < end:
                 if block[position] not in NAME_IS_LITERAL:
                     return None
                 value_at = position + 2 + (block[position + 1] & LONG_STRING)
@@ -100,7 +107,7 @@ class HeadReader:
                 length = block[value_at]
                 coded, length = length & HUFFMAN, length & LONG_STRING
                 position = value_at + 1 + length
-                if kind is None or length == LONG_STRING or position > size:
+                if kind is None or length == LONG_STRING or position > end:
                     return None
                 value = block[value_at + 1 : position]
                 if kind == _TIMEOUT:
@@ -114,7 +121,7 @@ class HeadReader:
                     check(value)
         except (IndexError, HuffmanError, Refusal):
             return None
-        return route, timeout, request_id
+        return (known.route, timeout, request_id) if position == end else None
 
     def _timeout_s(self, key: bytes, value: bytes, coded: int) -> float:
         seconds = timeout_s(decode(value) if coded else value)
@@ -132,21 +139,26 @@ class HeadReader:
         return request
 
     def _learn(self, block: bytes, names: list[bytes], route: Route) -> None:
-        """Keeps how this block begins, and the names of the fields that follow."""
-        steady = next((at for at, name in enumerate(names) if name not in _STEADY), len(names))
-        ends = list(field_ends(block))
-        start = ends[steady - 1] if steady else 0
-        beginning = block[:start]
-        if not set(names[:steady]) >= _REQUIRED or _STEADY & set(names[steady:]):
+        """Keeps what is around the fields that change, and their names."""
+        changing = [at for at, name in enumerate(names) if name not in _STEADY]
+        first, last = (changing[0], changing[-1] + 1) if changing else (len(names), len(names))
+        steady = {*names[:first], *names[last:]}
+        starts = [0, *field_ends(block)]
+        between = block[starts[first] : starts[last]]
+        if not steady >= _REQUIRED or _STEADY & set(names[first:last]):
             return
-        if all(beginning != known for known, _ in self._beginnings):
-            del self._beginnings[_MAXIMUM_BEGINNINGS - 1 :]
-            self._beginnings.insert(0, (beginning, route))
-        for at, name in enumerate(names[steady:], steady):
-            kind = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}.get(name, _OTHER)
-            if name.endswith(b"-bin") or name == b"content-length":
-                continue
-            self._learn_name(block[ends[at - 1] if at else 0 :], kind)
+        if len(names) > _MAXIMUM_FIELDS or len(block) - len(between) > _SHORT_BLOCK_BYTES:
+            return
+        known = _Known(block[: starts[first]], block[starts[last] :], route)
+        if all(known[:2] != other[:2] for other in self._known):
+            del self._known[_MAXIMUM_KNOWN - 1 :]
+            self._known.insert(0, known)
+        for at in changing:
+            if not names[at].endswith(b"-bin") and names[at] != b"content-length":
+                kind = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}.get(
+                    names[at], _OTHER
+                )
+                self._learn_name(block[starts[at] :], kind)
 
     def _learn_name(self, field: bytes, kind: int) -> None:
         if field[0] in NAME_IS_LITERAL and field[1] & LONG_STRING != LONG_STRING:

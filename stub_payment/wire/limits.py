@@ -20,8 +20,10 @@ MAXIMUM_SETTINGS_ENTRIES = 32
 # More than the largest message, so that no window of a stream has to be topped up.
 STREAM_WINDOW_BYTES = MAXIMUM_MESSAGE_BYTES + 65_536
 CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
-# Of messages that have begun and not ended, over all connections of a process.
-MAXIMUM_UNFINISHED_BYTES = 8 * 1024 * 1024
+# Of the messages of open streams, over all connections of a process: what of each goes beyond its
+# first bytes. A message that comes in one frame is not counted.
+MAXIMUM_HELD_BYTES = 8 * 1024 * 1024
+UNCOUNTED_BODY_BYTES = 1024
 # Of answers that the peer does not read.
 MAXIMUM_UNSENT_BYTES = 1024 * 1024
 # Streams that ended before their request did, and whose late frames are ignored.
@@ -43,7 +45,11 @@ MAXIMUM_EMPTY_DATA = 100  # in a row
 
 
 class Allowance:
-    """A token bucket: a burst, refilled at a rate. It looks at the clock only when it is empty."""
+    """A token bucket: a burst, refilled at a rate.
+
+    It looks at the clock only when it is empty. So where nothing was taken for a while, twice the
+    burst goes at once.
+    """
 
     __slots__ = ("_burst", "_clock_s", "_filled_s", "_left", "_per_s", "_what")
 
@@ -52,22 +58,21 @@ class Allowance:
         self._burst = burst
         self._per_s = per_s
         self._clock_s = clock_s
-        self._left = burst
+        self._left: float = burst
         self._filled_s = clock_s()
 
-    def take(self) -> None:
-        """Takes one. Raises ConnectionFault where none is left."""
-        self._left -= 1
+    def take(self, count: int = 1) -> None:
+        """Takes one or more. Raises ConnectionFault where too few are left."""
+        self._left -= count
         if self._left < 0:
             self._refill()
 
     def _refill(self) -> None:
         now_s = self._clock_s()
-        refilled = min(self._burst, int((now_s - self._filled_s) * self._per_s))
-        if refilled < 1:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many {self._what}")
-        self._left = refilled - 1
+        self._left += min(self._burst, (now_s - self._filled_s) * self._per_s)
         self._filled_s = now_s
+        if self._left < 0:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many {self._what}")
 
 
 class Budget:

@@ -1,6 +1,6 @@
 """What goes to the peer, within the windows that it grants (RFC 9113, section 6.9)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stub_payment.refusal import Refusal
 from stub_payment.wire.frames import (
@@ -42,7 +42,8 @@ _TRAILERS = _field(b"grpc-status", b"0")
 _HEAD = frame(HEADERS, END_HEADERS, 0, _GRPC)[:5]
 _TAIL = frame(HEADERS, END_HEADERS | END_STREAM, 0, _TRAILERS)[:5]
 _ACCEPTED = _field(b"grpc-accept-encoding", b"identity")
-MAXIMUM_SHOWN = 1024  # characters of a grpc-message
+_NO_TABLE = b"\x20"
+MAXIMUM_SHOWN = 160  # characters of a grpc-message
 
 
 class Outbox:
@@ -50,8 +51,9 @@ class Outbox:
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
-        self._window = DEFAULT_WINDOW
-        self._initial_window = DEFAULT_WINDOW
+        self._window_bytes = DEFAULT_WINDOW
+        self._initial_window_bytes = DEFAULT_WINDOW
+        self._owes_update = False
         self._waiting: dict[Stream, tuple[bytes, bytes]] = {}
 
     def blocked(self, stream: Stream) -> bool:
@@ -63,12 +65,13 @@ class Outbox:
         stream_id = pack_u32(stream.id)
         length = PREFIX_BYTES + len(message)
         if (
-            length <= self._window
-            and length <= self._initial_window + stream.window
+            length <= self._window_bytes
+            and length <= self._initial_window_bytes + stream.window_bytes
             and length <= MAXIMUM_FRAME_BYTES
             and not self._waiting
+            and not self._owes_update
         ):
-            self._window -= length
+            self._window_bytes -= length
             self.frames.append(
                 b"".join(
                     (
@@ -84,7 +87,7 @@ class Outbox:
                 )
             )
             return True
-        self.frames.append(b"".join((_HEAD, stream_id, _GRPC)))
+        self._head(stream, 0, _GRPC)
         body = b"".join((b"\0", pack_u32(len(message)), message))
         tail = b"".join((_TAIL, stream_id, _TRAILERS))
         return self._send(stream, body, tail)
@@ -100,63 +103,89 @@ class Outbox:
                 _ACCEPTED,
             )
         )
-        self.frames.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, block))
+        self._head(stream, END_STREAM, block)
 
     def page(self, stream: Stream, status: bytes, body: bytes) -> bool:
         """An HTTP answer that is no gRPC. Returns whether all of it could go."""
         block = _field(b":status", status) + _field(b"content-length", b"%d" % len(body))
-        end = 0 if body else END_STREAM
-        self.frames.append(frame(HEADERS, END_HEADERS | end, stream.id, block))
+        self._head(stream, 0 if body else END_STREAM, block)
         if not body:
             return True
         return self._send(stream, body, frame(DATA, END_STREAM, stream.id))
 
+    @property
+    def waiting(self) -> int:
+        """How many answers wait for a window."""
+        return len(self._waiting)
+
     def window_opened(self, increment: int) -> list[Stream]:
         """For the connection. Returns the streams whose answers are complete with it."""
-        self._window = _widened(self._window, increment)
-        return self._pump()
+        was_shut = self._window_bytes <= 0
+        self._window_bytes = _widened(self._window_bytes, increment)
+        return self._push_all() if was_shut else []  # else each waits for its own window
 
     def stream_window_opened(self, stream: Stream, increment: int) -> list[Stream]:
-        """For one stream. Returns those whose answers are complete with it."""
-        if self._initial_window + stream.window + increment > MAXIMUM_WINDOW:
+        """For one stream. Returns it where its answer is complete with it."""
+        if self._initial_window_bytes + stream.window_bytes + increment > MAXIMUM_WINDOW:
             # An error of the stream by the book. It also ends the connection: who resets streams
             # for a peer that makes it do so cannot count its own work.
             self.frames.append(reset(stream.id, ErrorCode.FLOW_CONTROL_ERROR))
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
-        stream.window += increment
-        return self._pump() if self._waiting else []
+        stream.window_bytes += increment
+        return [stream] if stream in self._waiting and self._push(stream) else []
 
-    def initial_window_set(self, size: int, streams: Iterable[Stream]) -> list[Stream]:
-        """For all streams, the open ones among them. Returns those whose answers are complete."""
-        if any(size + stream.window > MAXIMUM_WINDOW for stream in streams):
+    def initial_window_set(self, sizes: Sequence[int], streams: Iterable[Stream]) -> list[Stream]:
+        """For all streams, the open ones among them; the last size holds. Returns those whose
+        answers are complete with it."""
+        widest = max((stream.window_bytes for stream in streams), default=0)
+        if max(sizes) + widest > MAXIMUM_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
-        self._initial_window = size
-        return self._pump()
+        self._initial_window_bytes = sizes[-1]
+        return self._push_all()
+
+    def table_shrunk(self) -> None:
+        """The peer's header table is smaller than the default, which RFC 9113 (section 4.3.1)
+        wants said in the next block."""
+        self._owes_update = True
 
     def forget(self, stream: Stream) -> None:
         """Drops what waits for a stream that is gone."""
         self._waiting.pop(stream, None)
 
+    def _head(self, stream: Stream, flags: int, block: bytes) -> None:
+        if self._owes_update:
+            self._owes_update = False
+            block = _NO_TABLE + block
+        self.frames.append(frame(HEADERS, END_HEADERS | flags, stream.id, block))
+
     def _send(self, stream: Stream, body: bytes, tail: bytes) -> bool:
         self._waiting[stream] = body, tail
-        return stream in self._pump()
+        return self._push(stream)
 
-    def _pump(self) -> list[Stream]:
+    def _push(self, stream: Stream) -> bool:
+        """Sends of an answer what its windows let through. Returns whether that was all."""
+        body, tail = self._waiting[stream]
+        while body:
+            window_bytes = self._initial_window_bytes + stream.window_bytes
+            size = min(len(body), self._window_bytes, window_bytes, MAXIMUM_FRAME_BYTES)
+            if size <= 0:
+                self._waiting[stream] = body, tail
+                return False
+            self._window_bytes -= size
+            stream.window_bytes -= size
+            self.frames.append(data_header(size, 0, stream.id) + body[:size])
+            body = body[size:]
+        del self._waiting[stream]
+        self.frames.append(tail)
+        return True
+
+    def _push_all(self) -> list[Stream]:
+        """Returns the streams whose answers are complete."""
         done = []
-        for stream, (body, tail) in list(self._waiting.items()):
-            window = min(self._window, self._initial_window + stream.window)
-            sendable = max(0, min(len(body), window))
-            self._window -= sendable
-            stream.window -= sendable
-            # All that the window lets through: the peer need not open it before that was read.
-            for start in range(0, sendable, MAXIMUM_FRAME_BYTES):
-                part = body[start : min(start + MAXIMUM_FRAME_BYTES, sendable)]
-                self.frames.append(data_header(len(part), 0, stream.id) + part)
-            if sendable < len(body):
-                self._waiting[stream] = body[sendable:], tail
-            else:
-                del self._waiting[stream]
-                self.frames.append(tail)
+        for stream in list(self._waiting):
+            if self._window_bytes <= 0:
+                break
+            if self._push(stream):
                 done.append(stream)
         return done
 

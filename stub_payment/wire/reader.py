@@ -56,10 +56,6 @@ class FrameReader:
             position = self._frames(data, position)
         self._rest = data[position:]
 
-    def close(self) -> None:
-        """Lets go of what it hands frames to."""
-        self._on = []
-
     def _greet(self, data: bytes) -> int:
         """Where the frames begin; 0 while the preface is not whole."""
         preface = frames.PREFACE

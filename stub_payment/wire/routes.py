@@ -112,8 +112,7 @@ def _route(values: Mapping[bytes, bytes], methods: Methods) -> Route:
         return Route(http_status=b"405")
     found = methods.get(path)
     if found is None:
-        shown = path[:200].decode(errors="replace")
-        return Route(refusal=Refusal(UNIMPLEMENTED, f"no such method: {shown}"))
+        return Route(refusal=Refusal(UNIMPLEMENTED, f"no such method: {path[:80]!r}"))
     return Route(found, compressed_with=values.get(b"grpc-encoding", b""))
 
 

@@ -36,12 +36,14 @@ class Streams:
         outbox: Outbox,
         calls: Calls,
         resets: Allowance,
+        chatter: Allowance,
     ) -> None:
         self._reader = HeadReader(methods)
         self._bodies = bodies
         self._outbox = outbox
         self._calls = calls
         self._resets = resets
+        self._chatter = chatter
         self._open: dict[int, Stream] = {}
         # Ids between those that were opened, which never were: above the first, below the second.
         self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_GAPS)
@@ -121,6 +123,7 @@ class Streams:
         """Ends a stream without an answer."""
         self._outbox.forget(stream)
         if stream.task is not None:
+            stream.task.add_done_callback(stream.close_answer)  # which may not have begun
             stream.task.cancel()
         self.end(stream)
 
@@ -137,11 +140,13 @@ class Streams:
     def _begin(self, stream_id: int, flags: int, block: bytes) -> None:
         if not stream_id & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's stream with an even id")
+        if self.refuses_all:  # after our GOAWAY, which named a smaller id
+            self._chatter.take()
+            self._reader.skip(block)
+            return
         if stream_id != self.last_id + 2:
             self._gaps.append((self.last_id, stream_id))
         (route, timeout_s, request_id), length = self._reader.read(block, self.wants_request_ids)
-        if self.refuses_all:  # after our GOAWAY, which named a smaller id
-            return
         self.last_id = stream_id
         if len(self._open) >= limits.MAXIMUM_CONCURRENT_STREAMS:
             self._resets.take()
@@ -161,7 +166,7 @@ class Streams:
 
     def _request_ended(self, stream: Stream) -> None:
         stream.ended = True
-        if stream.content_length not in (None, stream.length):
+        if stream.content_length not in (None, stream.length_bytes):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "content-length is not the body's")
         route = stream.route
         if route.method is None:
@@ -189,10 +194,11 @@ class Streams:
 
     def _late(self, stream_id: int) -> None:
         """HEADERS or DATA of a stream that is not open. ConnectionFault if they may not come."""
-        if stream_id in self._ended_early or self.refuses_all:
-            return
-        if stream_id > self.last_id or not stream_id & 1:
+        idle = stream_id > self.last_id and not self.refuses_all
+        if idle or not stream_id & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} is not open")
+        if stream_id in self._ended_early or stream_id > self.last_id:
+            return
         if any(low < stream_id < high for low, high in self._gaps):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "stream ids have to go up")
         raise ConnectionFault(ErrorCode.STREAM_CLOSED, f"stream {stream_id} has ended")

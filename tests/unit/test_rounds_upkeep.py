@@ -49,7 +49,9 @@ def test_what_died_is_brought_up_again_and_the_work_done_again() -> None:
         assert upkeep.attempt("the pilot", work) is upkeep.rig
         assert works.events == ["up 1", "down 1", "up 2"]
     assert works.events == ["up 1", "down 1", "up 2", "down 2"]
-    assert [(finding.where, finding.found) for finding in findings] == [("the pilot", "death 0")]
+    assert [(finding.where, finding.found) for finding in findings] == [
+        ("the pilot", "postgres: death 0")
+    ]
 
 
 def test_a_second_death_is_the_end_wherever_the_first_was() -> None:

@@ -45,16 +45,20 @@ def reader_after(fields: list[tuple[str, str]]) -> HeadReader:
     return reader
 
 
-@given(FIELDS, FIELDS, TIMEOUTS, st.booleans())
-def test_a_known_beginning_changes_nothing(
+@given(FIELDS, FIELDS, TIMEOUTS, st.booleans(), st.integers(4, len(STEADY)), st.data())
+def test_what_is_known_changes_nothing(
     before: list[tuple[str, str]],
     fields: list[tuple[str, str]],
     timeout: str,
     huffman: bool,
+    changing_at: int,
+    data: st.DataObject,
 ) -> None:
+    """Wherever a client has the fields that change, and though it may move them."""
     fields = [(name, timeout if name == "grpc-timeout" else value) for name, value in fields]
-    known = reader_after([*STEADY, *before])
-    block = block_of([*STEADY, *fields], huffman)
+    moved_to = data.draw(st.sampled_from([changing_at, changing_at, len(STEADY), 4]))
+    known = reader_after([*STEADY[:changing_at], *before, *STEADY[changing_at:]])
+    block = block_of([*STEADY[:moved_to], *fields, *STEADY[moved_to:]], huffman)
     at_a_glance, length = known.read(block, True)
     field_by_field, whole_length = HeadReader(METHODS).read(NO_TABLE + block, True)
     assert at_a_glance[1:] == field_by_field[1:]
