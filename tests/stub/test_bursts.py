@@ -1,44 +1,60 @@
 """Many calls at once: none is lost, none is answered twice."""
 
 import asyncio
-import struct
 from uuid import uuid4
 
 import pytest
 import uvloop
 
-from stub_payment.payments import payment_of_invoice
 from tests.contract.rig import scaled
-from tests.fakes.http2 import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    PREFACE,
-    frame,
-    literal,
-    settings,
-    window_update,
-)
-from tests.stub.peer import CALL, Peer, asked, call
+from tests.stub.pipeline import Pipeline
 from tests.stub.process import Stub
 
 IN_FLIGHT = 512
 BURSTS = scaled(200)
 CONNECTIONS = 100
 CALLS = scaled(10_000)
-DEADLINE_S = 120.0
 
 
-class Client(asyncio.Protocol):
-    """A connection that makes calls and counts their answers; nothing else is read of these."""
+@pytest.mark.timeout(600)
+def test_calls_in_one_write_are_all_answered(stub: Stub) -> None:
+    async def bursts() -> None:
+        client = await Pipeline.connect(stub.ports[0])
+        for _ in range(BURSTS):
+            client.send([""] * IN_FLIGHT)
+            await client.done()
+        assert client.good == BURSTS * IN_FLIGHT
+        await client.close()
 
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport
-        self.good = 0
-        self._rest = b""
-        self._waits: dict[int, asyncio.Future[None]] = {}
-        self._stream = -1
+    uvloop.run(bursts())
+    seen = stub.snapshot()
+    assert dict(seen.calls) == {"GetPayment": BURSTS * IN_FLIGHT}
+    assert dict(seen.answers) == {0: BURSTS * IN_FLIGHT}
+    assert seen.calls_in_flight == 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
+
+@pytest.mark.timeout(600)
+def test_as_many_calls_are_counted_as_are_sent(stub: Stub) -> None:
+    stub.configure(remember_request_ids=CALLS)
+    sent = [str(uuid4()) for _ in range(CALLS)]
+
+    async def run() -> None:
+        clients = [await Pipeline.connect(stub.ports[0]) for _ in range(CONNECTIONS)]
+
+        async def calls(number: int) -> None:
+            own = sent[number::CONNECTIONS]
+            # Some one after the other, some at once.
+            for start in range(0, len(own), number % 5 + 1):
+                clients[number].send(own[start : start + number % 5 + 1])
+                await clients[number].done()
+
+        await asyncio.gather(*map(calls, range(CONNECTIONS)))
+        assert sum(client.good for client in clients) == CALLS
+        for client in clients:
+            await client.close()
+
+    uvloop.run(run())
+    seen = stub.snapshot()
+    assert dict(seen.calls) == {"GetPayment": CALLS}
+    assert dict(seen.answers) == {0: CALLS}
+    assert sorted(seen.request_ids) == sorted(sent)
