@@ -141,6 +141,12 @@ class Peer(AbstractContextManager["Peer"]):
             self.send(part)
         return self
 
+    def hang_up(self) -> Self:
+        """Says that nothing more comes."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        return self
+
     def frame(self, deadline_s: float = DEADLINE_S) -> Frame | None:
         """The next frame, which is booked; None when the connection has ended. AssertionError
         after the deadline."""
