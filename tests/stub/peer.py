@@ -127,6 +127,10 @@ class Peer(AbstractContextManager["Peer"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
         self._socket.close()
 
     def send(self, *parts: bytes) -> Self:

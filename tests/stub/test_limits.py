@@ -219,4 +219,4 @@ def test_half_of_each_call_holds_no_memory(wire: Stub) -> None:
         assert serving.memory_info().rss - before_bytes < 2 * RSS_GROWTH_BYTES
     finally:
         for peer in peers:
-            peer.__exit__(None, None, None)
+            peer.close()
