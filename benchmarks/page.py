@@ -65,7 +65,7 @@ def page(found: Mapping[str, float], repeats: int) -> str:
             "| key | median | low | high |",
             "|---|---|---|---|",
             *_measured(found),
-            _NOTES,
+            _NOTES + "\n",
         ]
     )
 
