@@ -11,9 +11,11 @@ import msgspec
 from bakeoff.store import write_whole
 from benchmarks import end_to_end, generator, lateness, stubs, swarm_centre
 from benchmarks.figures import lines, summed_up
+from benchmarks.page import page
 from benchmarks.ratios import ratios
 
 RESULTS = Path("results") / "bench.json"
+PAGE = Path("docs") / "benchmarks.md"
 
 PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "generator": lambda repeats: summed_up(generator.measure(repeats)),
@@ -33,7 +35,7 @@ PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     help="These parts alone; the figures of the others stay as they are.",
 )
 def main(repeats: int, only: tuple[str, ...]) -> None:
-    """Measures and writes results/bench.json."""
+    """Measures and writes results/bench.json; a whole run writes docs/benchmarks.md too."""
     found = msgspec.json.decode(RESULTS.read_bytes()) if only and RESULTS.exists() else {}
     for name in only or PARTS:
         measured = PARTS[name](repeats)
@@ -45,6 +47,9 @@ def main(repeats: int, only: tuple[str, ...]) -> None:
         write_whole(RESULTS, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     click.echo("\n".join(lines(ratios(found))))
     click.echo(f"written: {RESULTS}")
+    if not only:
+        write_whole(PAGE, page(found, repeats).encode())
+        click.echo(f"written: {PAGE}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 # By name: what over what.
-_RATIOS = {
+RATIOS = {
     "generator_over_wrk": ("generator_us_per_request", "wrk_us_per_request"),
     "generator_over_fasthttpuser": ("generator_us_per_request", "fasthttpuser_us_per_request"),
     "stub_wire_over_grpcio": ("stub_wire_us_per_call", "stub_grpcio_us_per_call"),
@@ -32,7 +32,7 @@ _RATIOS = {
     "end_to_end_over_stock": ("end_to_end_rps", "end_to_end_stock_rps"),
     "master_over_stock": ("master_us_per_worker_report", "stock_master_us_per_worker_report"),
 }
-_DIFFERENCES = {
+DIFFERENCES = {
     "lateness_p99_over_bare_ms": ("lateness_p99_ms", "bare_lateness_p99_ms"),
     "lateness_p999_over_bare_ms": ("lateness_p999_ms", "bare_lateness_p999_ms"),
 }
@@ -42,12 +42,12 @@ def ratios(found: Mapping[str, float]) -> dict[str, float]:
     """The ratios of the medians that are there, and the differences in lateness."""
     divided = {
         name: found[one] / found[other]
-        for name, (one, other) in _RATIOS.items()
+        for name, (one, other) in RATIOS.items()
         if one in found and other in found
     }
     taken_away = {
         name: found[one] - found[other]
-        for name, (one, other) in _DIFFERENCES.items()
+        for name, (one, other) in DIFFERENCES.items()
         if one in found and other in found
     }
     return divided | taken_away

@@ -25,10 +25,10 @@ def payment_of_invoice(invoice_id: str) -> Payment:
     return Payment(
         payment_id="pay_" + digest.hex(),
         invoice_id=invoice_id,
-        status=_status(digest[8] * 100 // 256),
+        status=_STATUS_OF_BYTE[digest[8]],
         amount_cents=100 + number % 100_000,
-        currency=CURRENCIES[digest[9] % len(CURRENCIES)],
-        updated_at_unix_ms=_updated_at_unix_ms(number),
+        currency=_CURRENCY_OF_BYTE[digest[9]],
+        updated_at_unix_ms=FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS,
     )
 
 
@@ -42,7 +42,7 @@ def payment_of_outcome(outcome: Outcome) -> Payment:
         status=PAYMENT_STATUS_DECLINED if outcome.declined else PAYMENT_STATUS_SUCCEEDED,
         amount_cents=charge.amount_cents,
         currency=charge.currency,
-        updated_at_unix_ms=_updated_at_unix_ms(int.from_bytes(digest, "big")),
+        updated_at_unix_ms=FIRST_UPDATE_UNIX_MS + int.from_bytes(digest, "big") % UPDATES_SPAN_MS,
         idempotency_key=charge.idempotency_key,
     )
 
@@ -60,5 +60,6 @@ def _status(percentile: int) -> PaymentStatus:
     return PAYMENT_STATUS_DECLINED
 
 
-def _updated_at_unix_ms(number: int) -> int:
-    return FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS
+# Looked up, as every call of a load asks for them.
+_STATUS_OF_BYTE = [_status(byte * 100 // 256) for byte in range(256)]
+_CURRENCY_OF_BYTE = [CURRENCIES[byte % len(CURRENCIES)] for byte in range(256)]

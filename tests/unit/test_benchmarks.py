@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from benchmarks.figures import interleaved, lines, summed_up
+from benchmarks.page import AIMS, page
 from benchmarks.processes import announced, line_of
-from benchmarks.ratios import ratios
+from benchmarks.ratios import DIFFERENCES, RATIOS, ratios
 
 
 def test_contestants_take_turns_and_their_medians_are_kept_with_the_range() -> None:
@@ -52,3 +53,14 @@ def test_a_program_that_says_nothing_is_ended_and_named() -> None:
 def test_a_program_that_ends_before_it_serves_is_named() -> None:
     with pytest.raises(AssertionError, match="has ended"), announced([sys.executable, "-c", "1"]):
         raise AssertionError("not reached")
+
+
+def test_the_page_has_each_figure_once_and_what_was_aimed_at() -> None:
+    found = summed_up(
+        {"generator_us_per_request": [21.0, 20.0, 30.0], "wrk_us_per_request": [10.0, 12.0, 11.0]}
+    )
+    rows = page(found | ratios(found), repeats=3).splitlines()
+    assert "| generator_us_per_request | 21 | 20 | 30 |" in rows
+    assert "| generator_over_wrk | 1.91 | at most 1.4 |" in rows
+    assert sum("wrk_us_per_request" in row for row in rows) == 1
+    assert {*AIMS} <= {*RATIOS, *DIFFERENCES}
