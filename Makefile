@@ -45,10 +45,12 @@ contract: setup
 	$(BIN)/pytest -q $(PARALLEL) tests/contract $(ARGS)
 
 # Whole counts, one test after the other, and a summary to keep in results/.
-SOAKED := $(TRUTH) tests/integration/test_swarm_centre.py tests/contract tests/model tests/money tests/running
+SOAKED := $(TRUTH) tests/integration/test_swarm_centre.py tests/contract tests/model tests/money tests/running tests/stub
+SOAK := BAKEOFF_SCALE=1 $(BIN)/python -m pytest -v -p tests.soak --timeout 14400
+soak: BEGUN := $(shell date -u +%Y-%m-%dT%H-%M-%S)
 soak: setup
-	BAKEOFF_SCALE=1 $(BIN)/python -m pytest -v -p tests.soak --timeout 14400 \
-		--summary results/soak-$$(date -u +%Y-%m-%dT%H-%M-%S).md $(SOAKED) $(ARGS)
+	$(SOAK) --summary results/soak-$(BEGUN).md $(SOAKED) $(ARGS)
+	BAKEOFF_STUB_ENGINE=grpcio $(SOAK) --summary results/soak-$(BEGUN)-grpcio.md tests/contract
 
 proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \

@@ -29,6 +29,8 @@ from tests.contract.api import Rig, Target
 # Printed by the tests that draw; BAKEOFF_SEED draws the same again.
 TEST_SEED = int(os.environ.get("BAKEOFF_SEED") or secrets.randbelow(1 << 31))
 SCALE = float(os.environ.get("BAKEOFF_SCALE", "0.05"))
+# The engine of the payment stub; `grpcio` is the reference.
+STUB_ENGINE = os.environ.get("BAKEOFF_STUB_ENGINE", "wire")
 TEMPLATE = "billing_template"
 # Above what any test makes the provider take, so that a busy machine times nothing out.
 PAYMENT_TIMEOUT_MS = 5000
@@ -157,7 +159,7 @@ def bench(factory: pytest.TempPathFactory, name: str) -> Iterator[Bench]:
         host = stack.enter_context(Host(LOCAL, run_id=secrets.token_hex(8)))
         postgres = stack.enter_context(SeededPostgres(host, factory))
         stub = stack.enter_context(
-            PaymentStub(host, processes=2, ledger=str(folder / "ledger.sqlite"))
+            PaymentStub(host, processes=2, engine=STUB_ENGINE, ledger=str(folder / "ledger.sqlite"))
         )
         yield Bench(folder, host, postgres, stub)
 
