@@ -154,8 +154,7 @@ async def test_a_blocked_answer_has_its_whole_time_after_a_slow_request() -> Non
 
 
 @in_loop
-async def test_a_request_has_no_more_time_for_a_block_that_comes_late() -> None:
-    """An answer that is sent on begins no new wait."""
+async def test_an_answer_that_goes_byte_by_byte_has_no_more_time() -> None:
     peer = WirePeer(None, NO_WINDOW).send(call(1))
     for _ in range(3):
         peer.sweep(BLOCKED_TIMEOUT_S / 3).send(window_update(1, 1))

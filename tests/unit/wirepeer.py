@@ -31,7 +31,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         async with asyncio.timeout(DEADLINE_S):
             await test(*args, **kwargs)
             await asyncio.sleep(0)
-        gc.collect()  # tells of tasks whose errors nobody asked for
+        gc.collect(1)  # tells of tasks whose errors nobody asked for
         assert not uncaught
 
     @functools.wraps(test)
