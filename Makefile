@@ -83,6 +83,9 @@ bench: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --all-extras pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate stub_payment/requirements.in --constraint requirements.lock \
+		-o stub_payment/requirements.lock
 
 clean:
 	rm -rf $(VENV) .toolchains services/go/bin services/rust/target
