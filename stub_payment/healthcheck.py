@@ -16,10 +16,11 @@ def problem_at(target: str, deadline_s: float = _DEADLINE_S) -> str | None:
         try:
             answer = health.Check(health_pb2.HealthCheckRequest(), timeout=deadline_s)
         except grpc.RpcError as error:
-            return f"{error.code().name}: {error.details()}"
+            code: grpc.StatusCode = error.code()
+            return f"{code.name}: {error.details()}"
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return None
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
 @click.command(epilog="Example: python -m stub_payment.healthcheck 127.0.0.1:50051")
