@@ -51,9 +51,9 @@ def read_stages(path: Path) -> list[Stage]:
         commands = dockerfile.parse_file(str(path))
     except (dockerfile.GoIOError, dockerfile.GoParseError) as error:
         raise UsageError(f"cannot read the container file {path}: {error}") from error
-    starts = [n for n, command in enumerate(commands) if command.cmd == "FROM"]
+    starts = [n for n, command in enumerate(commands) if command.cmd == "FROM" and command.value]
     if not starts:
-        raise UsageError(f"{path} has no FROM")
+        raise UsageError(f"{path} has no FROM with an image")
     return [
         _stage(commands[start], commands[start + 1 : end])
         for start, end in zip(starts, [*starts[1:], len(commands)], strict=True)

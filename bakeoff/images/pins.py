@@ -69,8 +69,7 @@ def registry_digest(reference: str) -> str:
         raise NoAnswerError(f"no answer within {_DEADLINE_S:g} s") from None
     digest = asked.stdout.strip()
     if asked.returncode != 0 or not _DIGEST.fullmatch(digest):
-        lines = (asked.stderr or asked.stdout).strip().splitlines()
-        raise NoAnswerError(lines[-2 if lines[-1:] == ["exit status 1"] else -1] if lines else "?")
+        raise NoAnswerError(_last_words(asked.stderr or asked.stdout))
     return digest
 
 
@@ -79,3 +78,9 @@ def _pin(reference: str, digest_of: Callable[[str], str]) -> Pin:
         return Pin(reference, digest_of(reference), None)
     except NoAnswerError as error:
         return Pin(reference, None, str(error))
+
+
+def _last_words(text: str) -> str:
+    # The last line is Go's own, of the program that it ran.
+    lines = [line for line in text.splitlines() if not line.startswith("exit status")]
+    return lines[-1] if lines else "it said nothing"
