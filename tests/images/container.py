@@ -1,5 +1,5 @@
 """A container of an image, as an engine would run it, by runc alone: what the image says of user,
-environment, entry point and health, in namespaces of its own, with the hardening of compose.yaml."""
+environment, entry point and health, in namespaces of its own, hardened as in compose.yaml."""
 
 import json
 import secrets
