@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "environment": {"hosts", "rig"},
     "rig": {"hosts", "owner", "protos"},
     "build": {"hosts", "toolchains"},
+    "images": {"owner", "toolchains"},
     "store": {"measure"},
     "load": {"measure", "prctl"},
     "reports": {"measure", "store"},
