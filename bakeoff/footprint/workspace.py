@@ -15,6 +15,8 @@ from bakeoff.errors import UsageError
 from bakeoff.experiment import ROOT
 from bakeoff.manifest import FILE_NAME, ChangeSection, FootprintSection, ServiceManifest
 
+# Where copies stand unless told otherwise: in the checkout, ignored by git.
+WORKSPACE = ROOT / ".footprint"
 # What services share, beside which they expect to stand.
 _SHARED = ("protos", "services/contract", "services/db")
 _CHANGES = 1_000_000_000
@@ -53,15 +55,17 @@ class Workspace:
     def environment(self, kind: Kind) -> dict[str, str]:
         """What makes the compilers keep their caches of this kind here."""
         caches = self.section.caches
-        places = {name: str(self._cache(kind, folder)) for name, folder in caches.items()}
-        return {**self.section.environment, **places}
+        places = {name: self._caches / kind / folder for name, folder in caches.items()}
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+        return {**self.section.environment, **{name: str(one) for name, one in places.items()}}
 
     def artifact(self, kind: Kind, named: str) -> Path:
         """Where the program stands that a build of this kind makes."""
         for folder in self.section.caches.values():
             pure = PurePosixPath(named)
             if pure.is_relative_to(folder):
-                return self._cache(kind, folder) / pure.relative_to(folder)
+                return self._caches / kind / pure
         return self.folder / named
 
     def make_cold(self, kind: Kind) -> None:
@@ -79,11 +83,6 @@ class Workspace:
         text = changed(original, change, self._changes, self.manifest.path)
         (self.folder / change.file).write_text(text, encoding="utf-8")
 
-    def _cache(self, kind: Kind, folder: str) -> Path:
-        path = self._caches / kind / folder
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
 
 def changed(file: Path, change: ChangeSection, number: int, manifest: Path) -> str:
     """The text of `file` with a change in it; UsageError, which names the manifest, where the
@@ -100,11 +99,6 @@ def changed(file: Path, change: ChangeSection, number: int, manifest: Path) -> s
     place = lines.index(change.after) + 1
     lines[place:place] = change.insert.replace("{n}", str(number)).split("\n")
     return "\n".join(lines)
-
-
-def default_root() -> Path:
-    """Where workspaces stand unless told otherwise: in the checkout, ignored by git."""
-    return ROOT / ".footprint"
 
 
 def source_files(manifest: ServiceManifest) -> list[Path]:
