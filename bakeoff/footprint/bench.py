@@ -75,13 +75,13 @@ class Bench:
     def toolchain(self) -> str | None:
         """What the toolchain says of its version."""
         build = self._manifest.build
-        return self._said("toolchain", build.toolchain) if build is not None else None
+        return self._first_line("toolchain", build.toolchain) if build is not None else None
 
     def linker(self) -> str | None:
         """Which linker there is: as the manifest's command says, or the program itself; None
         where neither does."""
         if (command := self._workspace.section.linker) is not None:
-            return self._said("linker", command)
+            return self._first_line("linker", command)
         program = self._program()
         content = program.read_bytes() if program is not None else b""
         _, found, rest = content.partition(_LINKER)
@@ -90,10 +90,11 @@ class Bench:
     def dependencies(self) -> dict[str, Amount]:
         """How many it names itself, and how many there are of all."""
         section = self._workspace.section
-        return {
-            "direct_dependencies": self._counted("direct_dependencies", section.direct_dependencies),
-            "all_dependencies": self._counted("all_dependencies", section.all_dependencies),
+        commands = {
+            "direct_dependencies": section.direct_dependencies,
+            "all_dependencies": section.all_dependencies,
         }
+        return {name: self._counted(name, command) for name, command in commands.items()}
 
     def binary_bytes(self) -> Amount:
         """The size of the program of the release build."""
@@ -122,6 +123,9 @@ class Bench:
         lines = {tuple(line.split()[:2]) for line in self._said(name, command).splitlines()}
         # The service itself is among them.
         return Amount(value=len(lines - {()}) - 1)
+
+    def _first_line(self, name: str, command: list[str]) -> str | None:
+        return next(iter(self._said(name, command).splitlines()), None)
 
     def _said(self, name: str, command: list[str]) -> str:
         self._run(name, command, Kind.RELEASE, apart=True)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from bakeoff import toolchains
 from bakeoff.build import require_toolchain
 from bakeoff.environment import describe
@@ -84,7 +82,7 @@ def measure(options: Options, progress: Progress) -> Outcome:
 def _manifest(service: str) -> ServiceManifest:
     manifest = load_manifest(service, SERVICES)
     if manifest.build is None:
-        raise UsageError(f"{manifest.path} has no [build]: {service} runs elsewhere, its sources too")
+        raise UsageError(f"{manifest.path} has no [build]: {service} is built elsewhere")
     require_toolchain(manifest)
     return manifest
 
@@ -139,7 +137,8 @@ def _time(
             name: [key for key in OPERATIONS if key not in facts.services[name].lacking]
             for name in benches
         }
-        _do(plan_steps(able, options.repetitions, options.skip_cold), benches, facts, folder, progress)
+        steps = plan_steps(able, options.repetitions, options.skip_cold)
+        _do(steps, benches, facts, folder, progress)
 
 
 def _do(
@@ -167,7 +166,8 @@ def _do(
 
 def _host(workspace: Path) -> Host:
     """A far end whose checkout is the workspace, and which finds every toolchain that we do."""
-    command = ["env", f"PATH={toolchains.search_path()}", *LOCAL_COMMAND, "--checkout", str(workspace)]
+    far_end = [*LOCAL_COMMAND, "--checkout", str(workspace)]
+    command = ["env", f"PATH={toolchains.search_path()}", *far_end]
     return Host(LOCAL, command, run_id=secrets.token_hex(8))
 
 

@@ -1,7 +1,7 @@
 """Private copies of services, to be changed and built where no checkout is touched.
 
-    WORKSPACE/  protos/  services/<name>/  as in the checkout
-                caches/<name>/<kind>/      what compilers keep, apart for each kind of build
+WORKSPACE/  protos/  services/<name>/  as in the checkout
+            caches/<name>/<kind>/      what compilers keep, apart for each kind of build
 """
 
 import os

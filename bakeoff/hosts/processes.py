@@ -27,6 +27,9 @@ _POLL_S = 0.01
 _KILL_DEADLINE_S = 5.0
 
 
+_NOTHING = Spent(cpu_us=0, largest_rss_bytes=None)
+
+
 @dataclass
 class Process:
     """A started process. `code` is its exit code or minus the signal, None while it runs."""
@@ -35,7 +38,7 @@ class Process:
     spec: ProcessSpec
     popen: subprocess.Popen[bytes]
     code: int | None = None
-    spent: Spent = Spent(cpu_us=0, largest_rss_bytes=None)
+    spent: Spent = _NOTHING
     # When it gets SIGKILL, on the monotonic clock.
     kill_at_s: float | None = None
     # Its descendants when it was told to stop, with their start times.

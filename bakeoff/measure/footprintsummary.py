@@ -92,7 +92,9 @@ def times(runs: Sequence[TimedRun], command: list[str], reason: str | None) -> T
     )
 
 
-def times_ratio(base: tuple[str, TimesDocument], other: tuple[str, TimesDocument]) -> FootprintRatio:
+def times_ratio(
+    base: tuple[str, TimesDocument], other: tuple[str, TimesDocument]
+) -> FootprintRatio:
     """The ratio of two services' times; repetitions pair up, since they took turns."""
     (over, first), (of, second) = base, other
     pairs = list(zip(first.runs_s, second.runs_s, strict=False))
@@ -102,7 +104,8 @@ def times_ratio(base: tuple[str, TimesDocument], other: tuple[str, TimesDocument
             of=of, over=over, value=None, low=None, high=None, pairs=0, reason=reason
         )
     found = estimate(log_ratios([a for a, _ in pairs], [b for _, b in pairs]))
-    few = f"{len(pairs)} of them: an interval needs {MINIMUM_BLOCKS}"
+    count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    few = f"{count} of runs: an interval needs {MINIMUM_BLOCKS}"
     return FootprintRatio(
         of=of,
         over=over,
@@ -137,9 +140,7 @@ def _ratios(services: Mapping[str, FootprintService]) -> dict[str, FootprintRati
     if len(services) != 2:
         return {}
     (over, first), (of, second) = services.items()
-    ratios = {
-        name: _plain(over, a, of, b) for name, a, b in _counted(first, second)
-    }
+    ratios = {name: _plain(over, a, of, b) for name, a, b in _counted(first, second)}
     for name in OPERATIONS:
         ratios[name] = times_ratio((over, first.times[name]), (of, second.times[name]))
     return ratios

@@ -45,18 +45,18 @@ class Operation:
         return repetitions.cold if self.cold else repetitions.incremental
 
 
-# In the order of one repetition. A test run ends the cold ones: what it leaves the others go on from.
+# In the order of one repetition. A test run is the last cold one: the others go on from there.
 OPERATIONS: Mapping[str, Operation] = {
     "cold_release_build": Operation("cold release build", "release build", None, True, 120),
     "cold_dev_build": Operation("cold dev build", "dev build", None, False, 60),
     "cold_check": Operation("cold check", "check", None, False, 40),
     "cold_test": Operation("cold test run", "test", None, True, 120),
-    "leaf_dev_build": Operation("dev build, a leaf changed", "dev build", "leaf", True, 4),
-    "hub_dev_build": Operation("dev build, a hub changed", "dev build", "hub", True, 4),
-    "leaf_check": Operation("check, a leaf changed", "check", "leaf", True, 2),
-    "leaf_test": Operation("test run, a leaf changed", "test", "leaf", True, 20),
-    "hub_test": Operation("test run, a hub changed", "test", "hub", True, 20),
+    "leaf_dev_build": Operation("dev build, leaf changed", "dev build", "leaf", True, 4),
+    "hub_dev_build": Operation("dev build, hub changed", "dev build", "hub", True, 4),
+    "leaf_check": Operation("check, leaf changed", "check", "leaf", True, 2),
+    "leaf_test": Operation("test run, leaf changed", "test", "leaf", True, 20),
+    "hub_test": Operation("test run, hub changed", "test", "hub", True, 20),
     "leaf_release_build": Operation(
-        "release build, a leaf changed", "release build", "leaf", False, 40
+        "release build, leaf changed", "release build", "leaf", False, 40
     ),
 }
