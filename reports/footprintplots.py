@@ -72,7 +72,7 @@ def _columns(document: FootprintDocument) -> list[tuple[int, tuple[str, Footprin
 
 
 def _places(count: int, index: int) -> NDArray[np.float64]:
-    return np.arange(count) + (index - 0.5) * _BAR
+    return np.asarray(np.arange(count) + (index - 0.5) * _BAR, dtype=np.float64)
 
 
 def _post(axes: Axes, places: NDArray[np.float64], says: Sequence[float | None]) -> None:

@@ -20,6 +20,7 @@ _KINDS: Mapping[str, Kind] = {
     "test": Kind.DEV,
     "check": Kind.CHECK,
 }
+NO_SECTION = "no [footprint] in service.toml"
 _LINKER = b"\0Linker: "
 
 
@@ -183,7 +184,7 @@ def command_of(manifest: ServiceManifest, operation: Operation) -> list[str]:
 
 def _lacks(manifest: ServiceManifest, operation: Operation) -> str | None:
     if manifest.footprint is None:
-        return "no [footprint] in service.toml"
+        return NO_SECTION
     if not command_of(manifest, operation):
         return f"no command for a {operation.work} in service.toml"
     if operation.changed and getattr(manifest.footprint, operation.changed) is None:

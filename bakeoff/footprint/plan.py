@@ -73,7 +73,9 @@ def _repeat(
             repeats = operation.repeats(repetitions)
             if operation.cold != cold or repetition > repeats:
                 continue
-            services = list(able) if repetition % 2 else list(reversed(able))
+            services = list(able)
+            if repetition % 2 == 0:
+                services.reverse()
             for service in services:
                 if name in able[service]:
                     yield Step(name, service, repetition, repeats)

@@ -12,15 +12,20 @@ from bakeoff.build import require_toolchain
 from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, UsageError
 from bakeoff.experiment import LOCAL, SERVICES
-from bakeoff.footprint.bench import Bench, command_of, lacking
+from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
 from bakeoff.footprint.images import image_size, image_sizes
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
 from bakeoff.footprint.workspace import WORKSPACE, Workspace
 from bakeoff.hosts.host import LOCAL_COMMAND, Host
 from bakeoff.manifest import ServiceManifest, load_manifest
-from bakeoff.measure.footprint import FootprintDocument
-from bakeoff.measure.footprintsummary import FootprintFacts, ServiceFacts, footprint_document
+from bakeoff.measure.footprint import Amount, FootprintDocument
+from bakeoff.measure.footprintsummary import (
+    SIZES,
+    FootprintFacts,
+    ServiceFacts,
+    footprint_document,
+)
 from bakeoff.measure.operations import OPERATIONS, Repetitions
 from bakeoff.progress import Progress
 from bakeoff.rig.cores import plan_cores
@@ -100,6 +105,9 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
         one = ServiceFacts(title=manifest.title, lines=count_lines(manifest))
         one.sizes["image_bytes"] = image_size(name, images)
         one.lacking = lacking(manifest)
+        if manifest.footprint is None:
+            nothing = Amount(value=None, reason=NO_SECTION)
+            one.sizes |= dict.fromkeys(SIZES, nothing) | one.sizes
         one.commands = {
             key: command_of(manifest, operation) for key, operation in OPERATIONS.items()
         }

@@ -27,7 +27,7 @@ def test_times_are_median_range_and_what_was_used() -> None:
     assert len(found.runs_s) == 3
     assert found.median_s == statistics.median(found.runs_s)
     assert (found.low_s, found.high_s) == (min(found.runs_s), max(found.runs_s))
-    assert found.low_s < found.median_s < found.high_s
+    assert len(set(found.runs_s)) == 3
     assert found.cpu_median_s == 45.0
     assert found.peak_rss_bytes == 500_000_003
     assert found.command == ["rust", "test"]
