@@ -7,7 +7,7 @@ export PATH := $(PATH):$(CURDIR)/.toolchains/go/go/bin:$(CURDIR)/.toolchains/rus
 STATICCHECK := v0.8.2
 PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
 
-.PHONY: setup compare ui doctor test lint types check-services fmt contract soak bench proto lock clean
+.PHONY: setup compare ui footprint doctor test lint types check-services fmt contract soak bench proto lock clean
 
 setup: $(VENV)/.locked
 	@$(BIN)/python -m bakeoff.toolchains
@@ -26,6 +26,9 @@ compare: setup
 
 ui: setup
 	@$(BIN)/bakeoff ui $(ARGS)
+
+footprint: setup
+	@$(BIN)/bakeoff footprint $(ARGS)
 
 doctor: setup
 	@$(BIN)/bakeoff doctor $(ARGS)
@@ -85,4 +88,4 @@ lock: setup
 		--no-annotate --all-extras pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .toolchains services/go/bin services/rust/target
+	rm -rf $(VENV) .toolchains .footprint services/go/bin services/rust/target
