@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bakeoff.measure.footprint import CONCERNS, FootprintDocument, FootprintService
 from bakeoff.measure.operations import OPERATIONS
 from bakeoff.measure.post import POST_COMPILE_S, POST_LINES
-from reports.canvas import Axes, draw, log_scale, name_of
+from reports.canvas import Axes, draw, name_of
 from reports.plot import COLOURS, Plot
 
 _BAR = 0.38
@@ -39,32 +39,45 @@ def _lines(document: FootprintDocument) -> Plot:
 
 
 def _times(document: FootprintDocument) -> Plot:
-    names = [
+    done = [
         name
         for name in OPERATIONS
         if any(service.times[name].runs_s for service in document.services.values())
     ]
+    # Bars begin at nothing, so what takes minutes has an axis of its own.
+    panels = [
+        panel
+        for panel in ([name for name in done if _is_long(name) == long] for long in (True, False))
+        if panel
+    ]
 
     def fill(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for index, (label, service) in _columns(document):
-            places = _places(len(names), index)
-            found = [service.times[name] for name in names]
-            medians = np.array([one.median_s or np.nan for one in found])
-            reach = [
-                medians - [one.low_s or np.nan for one in found],
-                [one.high_s or np.nan for one in found] - medians,
-            ]
-            axes.barh(places, medians, _BAR, color=COLOURS[index], label=name_of(label), xerr=reach)
-            _post(axes, places, [POST_COMPILE_S.get(name, {}).get(label) for name in names])
-        log_scale(axes.xaxis)
-        _finish(axes, [OPERATIONS[name].title for name in names], "seconds")
+        ratios = [len(panel) for panel in panels]
+        found = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)
+        for axes, panel in zip(found[:, 0], panels, strict=True):
+            _panel(axes, document, panel)
 
-    caption = (
-        "Bars: medians; lines: ranges of the runs; on a log axis, so that equal ratios are equally "
-        "long. Hollow: what the post says."
-    )
-    return draw("compile_times", "Compile times", caption, 1.2 + 0.45 * len(names), fill)
+    caption = "Bars: medians; lines: ranges of the runs. Hollow: what the post says."
+    height_in = 0.8 + 0.6 * len(panels) + 0.4 * len(done)
+    return draw("compile_times", "Compile times", caption, height_in, fill)
+
+
+def _panel(axes: Axes, document: FootprintDocument, names: Sequence[str]) -> None:
+    for index, (label, service) in _columns(document):
+        places = _places(len(names), index)
+        found = [service.times[name] for name in names]
+        medians = np.array([one.median_s or np.nan for one in found])
+        reach = [
+            medians - [one.low_s or np.nan for one in found],
+            [one.high_s or np.nan for one in found] - medians,
+        ]
+        axes.barh(places, medians, _BAR, color=COLOURS[index], label=name_of(label), xerr=reach)
+        _post(axes, places, [POST_COMPILE_S.get(name, {}).get(label) for name in names])
+    _finish(axes, [OPERATIONS[name].title for name in names], "seconds")
+
+
+def _is_long(name: str) -> bool:
+    return OPERATIONS[name].cold or OPERATIONS[name].work == "release build"
 
 
 def _columns(document: FootprintDocument) -> list[tuple[int, tuple[str, FootprintService]]]:
