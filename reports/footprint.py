@@ -1,5 +1,6 @@
 """What a footprint says, as plain values: tables 1 and 2 of the post, row by row, beside it."""
 
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _APART = {
     "elsewhere": "of no concern",
 }
 _BYTES = frozenset({"binary_bytes", "image_bytes"})
+# As much of a core as makes another process known during a comparison.
+_OTHERS_CORES = 0.05
 _NEARLY_20 = (20.0, 20.0)
 _6_TO_8 = (6.0, 8.0)
 
@@ -115,6 +118,7 @@ def notes(document: FootprintDocument) -> list[str]:
         )
     if "cold" in document.skipped:
         found.append("Nothing was built cold (--skip cold).")
+    found += _not_alone(document)
     for label, service in document.services.items():
         inline = service.lines.inline_tests
         if inline.files:
@@ -170,6 +174,19 @@ def is_of_the_post(document: FootprintDocument) -> bool:
 
 
 _NO_LINES = LineCount(files=0, code=0, comments=0, blanks=0)
+
+
+def _not_alone(document: FootprintDocument) -> list[str]:
+    """That the machine did something else meanwhile. Test runs are left out: Postgres, which they
+    need, is something else, too."""
+    others = [run.other_cores for run in document.runs if OPERATIONS[run.operation].work != "test"]
+    typical = statistics.median(others) if others else 0.0
+    if typical <= _OTHERS_CORES:
+        return []
+    return [
+        f"This machine was not quiet: during the builds {format_number(typical)} cores were busy "
+        "with something else (median). The times are longer for it, and the ratios less certain."
+    ]
 
 
 def _code(document: FootprintDocument, label: str, concern: str) -> int:

@@ -66,6 +66,7 @@ class Bench:
             wall_s=round(spent.wall_s, 4),
             cpu_s=round(spent.cpu_s, 4),
             peak_rss_bytes=spent.peak_rss_bytes,
+            other_cores=round(spent.other_cores, 3),
         )
 
     def fetch(self) -> None:

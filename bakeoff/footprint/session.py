@@ -16,7 +16,7 @@ from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
 from bakeoff.footprint.images import image_size, image_sizes
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
-from bakeoff.footprint.workspace import WORKSPACE, Workspace
+from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in
 from bakeoff.hosts.host import LOCAL_COMMAND, Host
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.footprint import Amount, FootprintDocument
@@ -126,6 +126,7 @@ def _time(
     progress: Progress,
 ) -> None:
     with ExitStack() as stack:
+        stack.enter_context(alone_in(options.workspace))
         host = stack.enter_context(_host(options.workspace))
         facts.environment = describe({LOCAL: host}, plan_cores(host.facts().affinity, None, False))
         workspaces = _copied(manifests, options.workspace)
@@ -181,7 +182,6 @@ def _host(workspace: Path) -> Host:
 
 def _copied(manifests: Mapping[str, ServiceManifest], root: Path) -> dict[str, Workspace]:
     """Fresh copies of the services that say how they are changed and built."""
-    (root / "services").mkdir(parents=True, exist_ok=True)
     workspaces = {
         name: Workspace(root, manifest, manifest.footprint)
         for name, manifest in manifests.items()

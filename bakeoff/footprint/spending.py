@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psutil
+
 from bakeoff.errors import BuildError, HostError
 from bakeoff.hosts.host import Host, ProcessSpec
 from bakeoff.hosts.watch import Watch
@@ -21,11 +23,15 @@ _NEVER_S = DEADLINE_S
 @dataclass(frozen=True)
 class Spending:
     """What a command took, with all processes below it. The peak is from samples, or of its
-    largest process where that is more; None where it was over before the first sample."""
+    largest process where that is more; None where it was over before the first sample.
+
+    `other_cores` is how many cores were busy with something else, or stolen, meanwhile.
+    """
 
     wall_s: float
     cpu_s: float
     peak_rss_bytes: int | None
+    other_cores: float
 
 
 def run_and_measure(
@@ -35,11 +41,11 @@ def run_and_measure(
 
     Raises BuildError with the end of its log where it fails.
     """
-    began_s = time.monotonic()
+    began_s, busy_s = time.monotonic(), _busy_s()
     with host.start(spec) as process:
         with host.watch({_PART: [process.pid]}, _NEVER_S) as watch, _Peak(watch, tick) as peak:
             code = process.wait(DEADLINE_S)
-            wall_s = time.monotonic() - began_s
+            wall_s, busy_s = time.monotonic() - began_s, _busy_s() - busy_s
         spent = process.spent()
     if code != 0:
         raise BuildError(
@@ -47,7 +53,17 @@ def run_and_measure(
             f"The end of {spec.log}:\n{host.read_tail(spec.log)}"
         )
     peaks = [one for one in (peak.rss_bytes, spent.largest_rss_bytes) if one is not None]
-    return Spending(wall_s, spent.cpu_us / 1e6, max(peaks, default=None))
+    cpu_s = spent.cpu_us / 1e6
+    other_cores = max(0.0, busy_s - cpu_s) / wall_s
+    return Spending(wall_s, cpu_s, max(peaks, default=None), other_cores)
+
+
+def _busy_s() -> float:
+    """What all cores together have done so far, but for being idle."""
+    times = psutil.cpu_times()
+    # Guests' time is in user and nice already.
+    working = times.user + times.nice + times.system + times.irq + times.softirq
+    return float(working + times.steal)
 
 
 class _Peak:

@@ -4,14 +4,16 @@ WORKSPACE/  protos/  services/<name>/  as in the checkout
             caches/<name>/<kind>/      what compilers keep, apart for each kind of build
 """
 
+import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from bakeoff.errors import UsageError
+from bakeoff.errors import RigError, UsageError
 from bakeoff.experiment import ROOT
 from bakeoff.manifest import FILE_NAME, ChangeSection, FootprintSection, ServiceManifest
 
@@ -69,11 +71,11 @@ class Workspace:
         return self.folder / named
 
     def make_cold(self, kind: Kind) -> None:
-        """Empties the caches of one kind, and removes what was built."""
+        """Empties the caches of one kind, and removes the program that was built of it."""
         shutil.rmtree(self._caches / kind, ignore_errors=True)
-        for named in (self.manifest.build, self.section.dev):
-            if named is not None:
-                self.artifact(kind, named.artifact).unlink(missing_ok=True)
+        built = {Kind.RELEASE: self.manifest.build, Kind.DEV: self.section.dev}.get(kind)
+        if built is not None:
+            self.artifact(kind, built.artifact).unlink(missing_ok=True)
 
     def change(self, change: ChangeSection) -> None:
         """Puts a new change into its file, in the place of the one before; UsageError where the
@@ -82,6 +84,21 @@ class Workspace:
         original = self.manifest.folder / change.file
         text = changed(original, change, self._changes, self.manifest.path)
         (self.folder / change.file).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def alone_in(root: Path) -> Iterator[None]:
+    """Keeps a second run out of the copies; RigError where there is a first one."""
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RigError(f"another `bakeoff footprint` is at work in {root}") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def changed(file: Path, change: ChangeSection, number: int, manifest: Path) -> str:

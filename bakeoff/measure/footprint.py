@@ -48,7 +48,9 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 
 class TimedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of work as it was done. `cpu_s` and `peak_rss_bytes` are those of its whole tree of
-    processes; the peak is from samples, and None where the work was over before the first."""
+    processes; the peak is from samples, and None where the work was over before the first.
+    `other_cores` were busy with something else meanwhile: in a test run, Postgres among it.
+    """
 
     operation: str
     service: str
@@ -56,6 +58,7 @@ class TimedRun(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     cpu_s: float
     peak_rss_bytes: int | None
+    other_cores: float
 
 
 class TimesDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """What a command took, of all its processes: held against commands that say what they take."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +64,18 @@ def test_all_processes_of_the_tree_are_counted(host: Host, tmp_path: Path) -> No
     # At the same time, for a second, unless the machine kept one of them waiting for long.
     assert _CHILD_BYTES < spent.peak_rss_bytes < 3 * _CHILD_BYTES
     assert ticks == sorted(ticks) and ticks
+
+
+@pytest.mark.parametrize("host", ["import time; time.sleep(2)"], indirect=True)
+def test_what_else_the_machine_does_is_seen(host: Host, tmp_path: Path) -> None:
+    burn = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
+    with subprocess.Popen([sys.executable, "-c", burn]) as other:
+        try:
+            spent = run_and_measure(host, fake(tmp_path))
+        finally:
+            other.kill()
+    # All of a core, if it gets one.
+    assert spent.other_cores > 0.2
 
 
 @pytest.mark.parametrize("host", ["print('some words'); raise SystemExit(3)"], indirect=True)

@@ -79,6 +79,7 @@ def _runs(name: str, labels: tuple[str, ...], repeats: int) -> list[TimedRun]:
             wall_s=_BASE_S[work] * (FACTORS[work] * 1.01**repetition if index else 1.0),
             cpu_s=1.5 * _BASE_S[work],
             peak_rss_bytes=500_000_000 + repetition,
+            other_cores=0.02,
         )
         for repetition in range(1, repeats + 1)
         for index, label in enumerate(labels)

@@ -80,6 +80,7 @@ def test_time_left_is_as_long_as_the_last_of_its_kind() -> None:
             wall_s=wall_s,
             cpu_s=1,
             peak_rss_bytes=None,
+            other_cores=0,
         )
 
     assert expected_s(step, []) == usual_s

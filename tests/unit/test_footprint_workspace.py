@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.errors import UsageError
-from bakeoff.footprint.workspace import Kind, Workspace, changed, source_files
+from bakeoff.errors import RigError, UsageError
+from bakeoff.footprint.workspace import Kind, Workspace, alone_in, changed, source_files
 from bakeoff.manifest import ChangeSection, ServiceManifest, load_manifest
 
 TOY = Path(__file__).parents[1] / "fakes" / "toy"
@@ -110,6 +110,17 @@ def test_cold_empties_one_kind_and_leaves_the_sources(
     workspace.make_cold(Kind.RELEASE)
     assert [path.exists() for path in made.values()] == [False, True]
     assert _contents(workspace.folder) == _contents(manifest.folder)
+
+
+def test_a_second_run_is_kept_out(tmp_path: Path) -> None:
+    with (
+        alone_in(tmp_path / "private"),
+        pytest.raises(RigError, match="another"),
+        alone_in(tmp_path / "private"),
+    ):
+        pass
+    with alone_in(tmp_path / "private"):
+        pass
 
 
 def test_what_is_built_in_place_is_no_source_and_goes_with_the_cold(

@@ -140,6 +140,25 @@ def test_claim_4_of_the_incremental_builds_has_a_range() -> None:
     assert "not measured (skipped with --skip cold)" in footprint.claim_4(skipped())
 
 
+def test_a_machine_that_was_not_quiet_is_named() -> None:
+    document = finished()
+    assert not [note for note in footprint.notes(document) if "not quiet" in note]
+    busy = [msgspec.structs.replace(run, other_cores=0.7) for run in document.runs]
+    (note,) = (
+        note
+        for note in footprint.notes(msgspec.structs.replace(document, runs=busy))
+        if "not quiet" in note
+    )
+    assert "0.700 cores" in note
+    # Postgres is busy during the tests, and belongs to them.
+    tests = [
+        msgspec.structs.replace(run, other_cores=0.7 if "test" in run.operation else 0.01)
+        for run in document.runs
+    ]
+    quiet = msgspec.structs.replace(document, runs=tests)
+    assert not [note for note in footprint.notes(quiet) if "not quiet" in note]
+
+
 def test_claim_5_names_both_counts() -> None:
     answer = footprint.claim_5(finished())
     assert answer.startswith("Rust has 1.10 times the lines of code of Go, 4,730 against 4,300")
