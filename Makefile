@@ -7,7 +7,7 @@ export PATH := $(PATH):$(CURDIR)/.toolchains/go/go/bin:$(CURDIR)/.toolchains/rus
 STATICCHECK := v0.8.2
 PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
 
-.PHONY: setup compare ui doctor test lint types check-services fmt contract soak bench images pin-images \
+.PHONY: setup compare ui footprint doctor test lint types check-services fmt contract soak bench images pin-images \
 	proto lock clean
 
 setup: $(VENV)/.locked
@@ -27,6 +27,9 @@ compare: setup
 
 ui: setup
 	@$(BIN)/bakeoff ui $(ARGS)
+
+footprint: setup
+	@$(BIN)/bakeoff footprint $(ARGS)
 
 doctor: setup
 	@$(BIN)/bakeoff doctor $(ARGS)
@@ -107,4 +110,4 @@ lock: setup
 		-o stub_payment/requirements.lock
 
 clean:
-	rm -rf $(VENV) .toolchains services/go/bin services/rust/target
+	rm -rf $(VENV) .toolchains .footprint services/go/bin services/rust/target
