@@ -98,19 +98,32 @@ async def test_answers_come_whole_through_stream_windows_of_a_byte() -> None:
     assert {len(found.payload) for found in peer.frames if found.kind == DATA} == {1}
 
 
-@in_loop
-async def test_answers_come_whole_through_a_connection_window_of_a_byte() -> None:
+def peer_that_is_shut() -> WirePeer:
+    """The connection's window is used up."""
     filler = Payment(payment_id="x" * (65_535 - 5 - 4))
 
     def fill_or_pay(request: GetPaymentRequest, *_: object) -> Payment:
         return filler if request.invoice_id == "filler" else payment(request)
 
     peer = WirePeer(shared(fill_or_pay)).send(call(1, asked("filler")))
-    assert peer.answers[1].payment == filler  # and now the window is shut
-    peer.send(calls(FEW))
+    assert peer.answers[1].payment == filler
+    return peer
+
+
+@in_loop
+async def test_answers_come_whole_through_a_connection_window_of_a_byte() -> None:
+    peer = peer_that_is_shut().send(calls(FEW))
     assert not any(peer.answers[stream].body for stream in FEW)
     peer.send(*[window_update(0, 1)] * (200 * len(FEW)))
     check_whole(peer, FEW)
+
+
+@in_loop
+async def test_an_answer_does_not_wait_for_those_before_it() -> None:
+    peer = peer_that_is_shut().send(settings(NO_WINDOW), calls(FEW))
+    peer.send(window_update(FEW[-1], 1000), window_update(0, 1000))
+    check_whole(peer, FEW[-1:])
+    assert not any(peer.answers[stream].ended for stream in FEW[:-1])
 
 
 @in_loop

@@ -116,6 +116,7 @@ SESSIONS = st.lists(
             lambda stream: head(stream, {":path": "/", ":method": "GET"}, end=True),
             lambda stream: (
                 head(stream)
+                + frame(DATA, 0, stream)
                 + frame(DATA, 0, stream, asked()[:4])
                 + frame(PING, 0, 0, stream.to_bytes(8, "big"))
                 + frame(DATA, END_STREAM | PADDED, stream, b"\3" + asked()[4:] + bytes(3))

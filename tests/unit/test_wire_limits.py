@@ -180,16 +180,17 @@ def test_an_allowance_is_refilled_up_to_its_burst() -> None:
     assert take_all(allowance, 100) == 10
 
 
-def test_an_allowance_keeps_fractions() -> None:
-    """Three a second, taken a little slower than that, never run out; a little faster, they do."""
-    for pause_s, lasts in [(0.35, True), (0.32, False)]:
-        clock = Clock()
-        allowance = Allowance("x", 10, 3.0, clock)
-        taken = 0
-        for _ in range(1000):
-            taken += take_all(allowance, 1)
-            clock.now_s += pause_s
-        assert (taken == 1000) is lasts
+@pytest.mark.parametrize(("per_s", "lasts"), [(3.0, True), (2.75, False)])
+def test_an_allowance_keeps_fractions(per_s: float, lasts: bool) -> None:
+    """One and two in turn each half a second are three a second."""
+    clock = Clock()
+    allowance = Allowance("x", 10, per_s, clock)
+    allowance.take(10)
+    taken = []
+    for turn in range(1000):
+        clock.now_s += 0.5
+        taken.append(take_all(allowance, 1 + turn % 2))
+    assert (taken == [1, 2] * 500) is lasts
 
 
 def test_an_allowance_takes_many_at_once() -> None:
