@@ -50,6 +50,8 @@ class Calls:
             self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
         except Refusal as refusal:
             self.refuse(stream, refusal)
+        except ResetConnection:
+            self._owner.abort()
         except Exception as error:  # noqa: BLE001 -- a bug of ours: its caller hears of it
             self._fail(stream, error)
         else:

@@ -49,7 +49,7 @@ class FieldReader:
                 ErrorCode.ENHANCE_YOUR_CALM, f"over {MAXIMUM_HEADERS_BYTES} bytes of headers"
             ) from error
         except HPACKError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "no header block") from error
 
 
 def field_ends(block: bytes) -> Iterator[int]:
