@@ -32,6 +32,8 @@ from tests.fakes.http2 import (
 )
 
 DEADLINE_S = 60.0
+# Within which a connection is ended for what its peer did: sooner than for what it did not do.
+PROMPT_S = 5.0
 GET_PAYMENT = "/payment.v1.Payments/GetPayment"
 # Of a unary call, before what a test adds.
 CALL = {
