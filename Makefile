@@ -7,7 +7,8 @@ export PATH := $(PATH):$(CURDIR)/.toolchains/go/go/bin:$(CURDIR)/.toolchains/rus
 STATICCHECK := v0.8.2
 PYTHON_CODE := bakeoff reports stub_payment locustfiles benchmarks tests
 
-.PHONY: setup compare ui doctor test lint types check-services fmt contract soak bench proto lock clean
+.PHONY: setup compare ui footprint doctor test lint types check-services fmt contract soak bench images pin-images \
+	proto lock clean
 
 setup: $(VENV)/.locked
 	@$(BIN)/python -m bakeoff.toolchains
@@ -26,6 +27,9 @@ compare: setup
 
 ui: setup
 	@$(BIN)/bakeoff ui $(ARGS)
+
+footprint: setup
+	@$(BIN)/bakeoff footprint $(ARGS)
 
 doctor: setup
 	@$(BIN)/bakeoff doctor $(ARGS)
@@ -64,6 +68,9 @@ proto: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint services/*/Containerfile stub_payment/Containerfile
+	$(BIN)/python -m bakeoff.images check
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 types: setup
 	$(BIN)/mypy $(PYTHON_CODE)
@@ -82,9 +89,25 @@ fmt: setup
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Builds what can be built, and writes the sizes to results/images.json.
+images: setup
+	@$(BIN)/python -m bakeoff.images build $(ARGS)
+
+# Writes digests behind the tags of the bases, as the registry says.
+pin-images: setup
+	@$(BIN)/python -m bakeoff.images pin
+
+# The secrets of compose.yaml, drawn once.
+.env:
+	@umask 077 && $(PYTHON) -c 'import secrets; print("POSTGRES_PASSWORD=" + secrets.token_hex(24)); \
+		print("AUTH_JWT_SECRET=" + secrets.token_hex(32))' > $@
+
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --all-extras pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate stub_payment/requirements.in --constraint requirements.lock \
+		-o stub_payment/requirements.lock
 
 clean:
-	rm -rf $(VENV) .toolchains services/go/bin services/rust/target
+	rm -rf $(VENV) .toolchains .footprint services/go/bin services/rust/target

@@ -4,9 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from bakeoff.errors import UsageError
-from bakeoff.experiment import EXPERIMENTS, Experiment, load_experiment, profiles
+from bakeoff.experiment import (
+    EXPERIMENTS,
+    Experiment,
+    load_experiment,
+    parse_override,
+    profiles,
+)
+from bakeoff.measure.operations import Repetitions
 
 
 def experiment_arguments(command: Any) -> Any:
@@ -34,6 +42,15 @@ def experiment_arguments(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def repetitions_of(overrides: tuple[str, ...]) -> Repetitions:
+    """How often a footprint times what, from `key=value`; UsageError names what will not do."""
+    try:
+        return msgspec.convert(dict(map(parse_override, overrides)), Repetitions)
+    except msgspec.ValidationError as error:
+        known = ", ".join(Repetitions.__struct_fields__)
+        raise UsageError(f"a bad value in --set: {error}; known are: {known}") from error
 
 
 def experiment_of(

@@ -11,9 +11,10 @@ import reports
 from bakeoff import aim, attended, run
 from bakeoff import contract as contract_suite
 from bakeoff import doctor as doctor_checks
-from bakeoff.arguments import experiment_arguments, experiment_of
+from bakeoff.arguments import experiment_arguments, experiment_of, repetitions_of
 from bakeoff.display import Display
 from bakeoff.errors import BakeoffError, CheckFailedError, InterruptedRunError, UsageError
+from bakeoff.footprint import session
 from bakeoff.measure.checks import parse_check
 from bakeoff.store import ResultsFolder
 
@@ -164,6 +165,59 @@ def up(display: Display, /, as_json: bool, **settings: Any) -> None:
     attended.keep_up(experiment, ready, display)
 
 
+@cli.command(epilog="Example: bakeoff footprint --skip cold --into results/latest")
+@click.option("--services", metavar="A,B", default="go,rust", help="By folder name.")
+@click.option(
+    "--skip",
+    "skipped",
+    type=click.Choice(["cold"]),
+    multiple=True,
+    help="cold: no build from nothing; a quarter of an hour instead of an hour.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=N", help="cold, incremental: runs.")
+@click.option("--database-url", metavar="URL", envvar="BAKEOFF_DATABASE_URL", help="A Postgres.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=DEFAULT_RESULTS, help="Where to write."
+)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A results folder whose report is to have it too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print footprint.json on standard output.")
+@click.pass_obj
+def footprint(
+    display: Display,
+    /,
+    services: str,
+    skipped: tuple[str, ...],
+    overrides: tuple[str, ...],
+    database_url: str | None,
+    results: Path,
+    into: Path | None,
+    as_json: bool,
+) -> None:
+    """Counts the lines of services and times their builds and tests."""
+    options = session.Options(
+        services=services.split(","),
+        results=results,
+        into=into,
+        skip_cold="cold" in skipped,
+        database_url=database_url,
+        repetitions=repetitions_of(overrides),
+    )
+    with display.live():
+        outcome = session.measure(options, display)
+    reports.build(outcome.folder)
+    if as_json:
+        display.result(msgspec.json.encode(outcome.document).decode())
+    else:
+        display.show(reports.footprint_summary(outcome.folder))
+    if outcome.error is not None:
+        raise outcome.error
+
+
 @cli.command(epilog="Example: bakeoff report results/latest")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.pass_obj
@@ -171,7 +225,8 @@ def report(display: Display, /, folder: Path) -> None:
     """Makes the report again from a results folder."""
     results = ResultsFolder.open(folder)
     reports.build(results)
-    display.show(reports.terminal_summary(results))
+    for summary in reports.summaries(results):
+        display.show(summary)
 
 
 @cli.command(epilog="Example: bakeoff contract http://127.0.0.1:8080 --tokens-file FILE -- -x")

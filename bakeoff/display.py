@@ -122,8 +122,8 @@ class _Status:
                 completed=min(self.elapsed_s, self.duration_s),
                 width=18,
             ),
-            Text(f"{self.rate_rps:,.0f}/s" if self.rate_rps is not None else "-"),
-            Text(f"p99 {self.p99_ms:.1f} ms" if self.p99_ms is not None else "-"),
+            Text(f"{self.rate_rps:,.0f}/s" if self.rate_rps is not None else ""),
+            Text(f"p99 {self.p99_ms:.1f} ms" if self.p99_ms is not None else ""),
         )
         table.add_row(Text(self.time_left(), style="dim"), "", "", "", "")
         return table

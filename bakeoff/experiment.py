@@ -173,7 +173,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = (), **flags: Any) -> 
         raise UsageError(f"the experiment {path} is not valid TOML: {error}") from error
     settings.setdefault("profile", path.stem)
     for override in overrides:
-        key, value = _parse_override(override)
+        key, value = parse_override(override)
         settings[key] = value
     settings.update({key: value for key, value in flags.items() if value is not None})
     return checked(settings, str(path))
@@ -196,7 +196,8 @@ def checked(settings: Mapping[str, Any], source: str) -> Experiment:
     return experiment
 
 
-def _parse_override(override: str) -> tuple[str, Any]:
+def parse_override(override: str) -> tuple[str, Any]:
+    """`key=value` as key and value, a TOML value or else text; UsageError where it is none."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"--set wants key=value, not {override!r}")

@@ -19,6 +19,7 @@ _FILE_LIMIT_BYTES = 64 * 1024
 
 Command = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 Variable = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")]
+Line = Annotated[str, Meta(min_length=1, pattern=r"\A[^\n]*\Z")]
 
 
 class BuildSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,12 +46,63 @@ class CommandSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SourcesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Globs of source files by concern."""
+    """Globs of source files by concern, and of those that are none: generated code, lock files.
+
+    Where a file has its own tests in it, `inline_tests` is the line that they begin with.
+    """
 
     boot: list[str] = []
     handlers: list[str] = []
     domain: list[str] = []
     tests: list[str] = []
+    generated: list[str] = []
+    locks: list[str] = []
+    inline_tests: Line | None = None
+
+
+class DevSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The build of a developer's day, without the release flags."""
+
+    command: Command
+    artifact: str
+
+
+class ChangeSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change to one file: `insert` goes below the line `after`, which stands there once. Its
+    `{n}` becomes another number each time, and the program must come out different for it."""
+
+    file: str
+    after: Line
+    insert: Annotated[str, Meta(pattern=r"\{n\}")]
+
+
+class FootprintSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `bakeoff footprint` needs beside the build.
+
+    `caches` are the variables that say where the compiler keeps what it has compiled, each with
+    the folder that it means in this one; a cold build has them empty. `fetch` fills the
+    registry's caches. `direct_dependencies` and `all_dependencies` print a line for each, name and
+    version first, and one for the service itself. `linker` prints the linker's version where the
+    program does not name it.
+    """
+
+    caches: Annotated[dict[Variable, str], Meta(min_length=1)]
+    environment: dict[Variable, str] = {}
+    fetch: Command | None = None
+    check: Command | None = None
+    linker: Command | None = None
+    direct_dependencies: Command | None = None
+    all_dependencies: Command | None = None
+    dev: DevSection | None = None
+    leaf: ChangeSection | None = None
+    hub: ChangeSection | None = None
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """Every command that it names."""
+        dev = self.dev.command if self.dev is not None else None
+        named = (self.fetch, self.check, self.linker, self.direct_dependencies)
+        return [one for one in (*named, self.all_dependencies, dev) if one is not None]
 
 
 class ServiceManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +119,7 @@ class ServiceManifest(msgspec.Struct, frozen=True, kw_only=True):
     test: CommandSection | None
     format: CommandSection | None
     sources: SourcesSection
+    footprint: FootprintSection | None
 
     @property
     def folder(self) -> Path:
@@ -90,7 +143,8 @@ class ServiceManifest(msgspec.Struct, frozen=True, kw_only=True):
         """Every command that it names."""
         sections = (self.run, self.build, self.test, self.format)
         found = [section.command for section in sections if section is not None]
-        return found + ([self.build.toolchain] if self.build is not None else [])
+        found += [self.build.toolchain] if self.build is not None else []
+        return found + (self.footprint.commands if self.footprint is not None else [])
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,6 +157,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     test: CommandSection | None = None
     format: CommandSection | None = None
     sources: SourcesSection = SourcesSection()
+    footprint: FootprintSection | None = None
 
 
 def load_manifest(service: str, services: Path = SERVICES) -> ServiceManifest:
@@ -175,8 +230,9 @@ def _check_paths(file: _File, path: Path) -> None:
         named.append(("build.artifact", file.build.artifact))
     if file.run is not None and "/" in file.run.command[0]:
         named.append(("run.command", file.run.command[0]))
-    for concern in SourcesSection.__struct_fields__:
-        named += [(f"sources.{concern}", glob) for glob in getattr(file.sources, concern)]
+    for key, globs in msgspec.structs.asdict(file.sources).items():
+        named += [(f"sources.{key}", glob) for glob in globs or () if key != "inline_tests"]
+    named += _footprint_paths(file.footprint)
     for key, value in named:
         pure = PurePosixPath(value)
         if not value or "\0" in value or pure.is_absolute() or ".." in pure.parts:
@@ -184,6 +240,16 @@ def _check_paths(file: _File, path: Path) -> None:
         if not (path.parent / value).resolve().is_relative_to(path.parent.resolve()):
             raise UsageError(f"the key `{key}` in {path} is {value!r}, a link out of its folder")
     sections = (file.build, file.run, file.test, file.format)
-    for command in [section.command for section in sections if section is not None]:
+    commands = [section.command for section in sections if section is not None]
+    for command in commands + (file.footprint.commands if file.footprint is not None else []):
         if any("\0" in word for word in command):
             raise UsageError(f"a command in {path} has a NUL in it")
+
+
+def _footprint_paths(section: FootprintSection | None) -> list[tuple[str, str]]:
+    if section is None:
+        return []
+    named = [(f"footprint.caches.{name}", path) for name, path in section.caches.items()]
+    changes = (("leaf", section.leaf), ("hub", section.hub))
+    named += [(f"footprint.{name}.file", one.file) for name, one in changes if one is not None]
+    return named + ([("footprint.dev.artifact", section.dev.artifact)] if section.dev else [])

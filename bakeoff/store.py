@@ -1,6 +1,6 @@
 """The results folder: every round written whole, the run's document, and reading both back.
 
-    results/<time>-<workload>/   run.json  rounds/NN-<label>/  and the report's files
+    results/<time>-<workload>/   run.json  rounds/NN-<label>/  footprint.json  the report's files
     results/latest               a relative link to the newest
 
 A file or folder stands under its own name only when it is complete and on the disk; until then
@@ -23,11 +23,16 @@ import msgspec
 
 from bakeoff.errors import ResultsError
 from bakeoff.measure.document import RunDocument
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.histogramlog import LoggedInterval, format_log, parse_log
 from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.samples import Sample
 
 RUN_SCHEMA = "bakeoff.run/1"
+FOOTPRINT_SCHEMA = "bakeoff.footprint/1"
+_RUN = "run.json"
+_FOOTPRINT = "footprint.json"
+_DOCUMENTS = (_RUN, _FOOTPRINT)
 # Of a service's log that is longer, head and tail are kept.
 LOG_LIMIT_BYTES = 5_000_000
 
@@ -43,18 +48,19 @@ class ResultsFolder:
         self._latest_in = latest_in
 
     @classmethod
-    def create(cls, root: Path, workload: str, now: datetime) -> Self:
-        """Makes `root/<time>-<workload>`; `root/latest` turns to it when it has a run.json, so
-        that a run which never began takes nothing away.
+    def create(cls, root: Path, workload: str, now: datetime, rounds: bool = True) -> Self:
+        """Makes `root/<time>-<workload>`; `root/latest` turns to it when it has a run.json or a
+        footprint.json, so that a run which never began takes nothing away.
 
-        Two runs that start in one second get two folders.
+        Two runs that start in one second get two folders. One without `rounds` compares nothing.
         """
         _check_name(workload, "workload")
         stem = f"{now:%Y-%m-%dT%H-%M-%S}-{workload}"
         with _writing(root):
             root.mkdir(parents=True, exist_ok=True)
             path = _make_new_folder(root, stem)
-            (path / "rounds").mkdir()
+            if rounds:
+                (path / "rounds").mkdir()
             _sync(path)
         return cls(path, latest_in=root)
 
@@ -63,9 +69,10 @@ class ResultsFolder:
         """A folder that an earlier run left, whole or interrupted."""
         if not path.is_dir():
             raise ResultsError(f"there is no results folder {path}")
-        if not ((path / "run.json").is_file() or (path / "rounds").is_dir()):
+        has_document = any((path / name).is_file() for name in _DOCUMENTS)
+        if not (has_document or (path / "rounds").is_dir()):
             raise ResultsError(
-                f"{path} is no results folder: it has neither run.json nor rounds/. "
+                f"{path} is no results folder: it has neither {', '.join(_DOCUMENTS)} nor rounds/. "
                 "Name the folder of one run, such as results/latest"
             )
         return cls(path.resolve())
@@ -130,21 +137,29 @@ class ResultsFolder:
 
     def write_run(self, document: RunDocument) -> None:
         """Replaces run.json in one step."""
-        self.write_file("run.json", _pretty(document))
-        if self._latest_in is not None:
-            with _writing(self._latest_in):
-                _point_latest(self._latest_in, self.path.name)
-            self._latest_in = None
+        self.write_file(_RUN, _pretty(document))
+        self._become_latest()
 
     def read_run(self) -> RunDocument:
         """run.json; a schema that this version does not know is named."""
-        path = self.path / "run.json"
-        found = _decode(path, dict[str, Any]).get("schema")
-        if found != RUN_SCHEMA:
-            raise ResultsError(
-                f"{path} has the schema {found!r}; this version of bakeoff reads {RUN_SCHEMA!r}"
-            )
-        return _decode(path, RunDocument)
+        return _read_document(self.path / _RUN, RUN_SCHEMA, RunDocument)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a comparison in it, be it a part of one."""
+        return (self.path / _RUN).is_file() or (self.path / "rounds").is_dir()
+
+    def write_footprint(self, document: FootprintDocument) -> None:
+        """Replaces footprint.json in one step."""
+        self.write_file(_FOOTPRINT, _pretty(document))
+        self._become_latest()
+
+    def read_footprint(self) -> FootprintDocument | None:
+        """footprint.json, or None where there is none."""
+        path = self.path / _FOOTPRINT
+        if not path.is_file():
+            return None
+        return _read_document(path, FOOTPRINT_SCHEMA, FootprintDocument)
 
     def write_file(self, name: str, content: bytes) -> None:
         """Replaces one file of the folder in one step; `name` may stand in a subfolder."""
@@ -152,6 +167,12 @@ class ResultsFolder:
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
+
+    def _become_latest(self) -> None:
+        if self._latest_in is not None:
+            with _writing(self._latest_in):
+                _point_latest(self._latest_in, self.path.name)
+            self._latest_in = None
 
     def _round_folders(self) -> list[Path]:
         rounds = self.path / "rounds"
@@ -173,7 +194,16 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def run_schema() -> bytes:
     """The JSON Schema of run.json, as docs/run.schema.json publishes it."""
-    schema = msgspec.json.schema(RunDocument)
+    return _schema(RunDocument)
+
+
+def footprint_schema() -> bytes:
+    """The JSON Schema of footprint.json, as docs/footprint.schema.json publishes it."""
+    return _schema(FootprintDocument)
+
+
+def _schema(document: type[msgspec.Struct]) -> bytes:
+    schema = msgspec.json.schema(document)
     return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2) + b"\n"
 
 
@@ -244,6 +274,15 @@ def _decode(path: Path, kind: type[_T]) -> _T:
         return msgspec.json.decode(_read(path), type=kind)
     except msgspec.MsgspecError as error:
         raise ResultsError(f"{path} is damaged or from another version: {error}") from error
+
+
+def _read_document(path: Path, schema: str, kind: type[_T]) -> _T:
+    found = _decode(path, dict[str, Any]).get("schema")
+    if found != schema:
+        raise ResultsError(
+            f"{path} has the schema {found!r}; this version of bakeoff reads {schema!r}"
+        )
+    return _decode(path, kind)
 
 
 def _pretty(struct: msgspec.Struct) -> bytes:

@@ -84,6 +84,11 @@ def environment(program: str) -> dict[str, str]:
     return {**os.environ, "PATH": _search_path(folder), **extra}
 
 
+def search_path() -> str:
+    """PATH, and behind it every folder in which a fetched toolchain may stand."""
+    return _search_path(*(folder for one in KNOWN.values() for folder in one.folders))
+
+
 def fetch_missing() -> list[str]:
     """Fetches what is missing; returns a line for each that could not be had."""
     problems = []

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bakeoff.measure.document import RatioDocument, RunDocument
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.marks import NO_VERDICT, UNEQUAL_WORK
 from bakeoff.measure.post import POST_CPUS, POST_SAYS, POST_SERVICES
 from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, estimate
 from bakeoff.measure.words import format_ratio
-from reports import facts
+from reports import facts, footprint
 from reports.work import audit_rows
 
 _TEN_K_RPS = 10_000
@@ -26,11 +27,18 @@ class Claim:
     answer: str
 
 
-def claims(document: RunDocument, records: Sequence[RoundRecord]) -> list[Claim]:
-    """All seven claims in the post's order."""
+def claims(
+    document: RunDocument,
+    records: Sequence[RoundRecord],
+    sizes: FootprintDocument | None = None,
+) -> list[Claim]:
+    """All seven claims in the post's order; `sizes` is the footprint that the folder has."""
     ours = facts.labels(document) == POST_SERVICES
     other = f"not measured: this run compares {' with '.join(facts.labels(document))}"
-    elsewhere = "not measured by this run"
+    elsewhere = "not measured by this run; `bakeoff footprint --into` this folder measures it"
+    if sizes is not None:
+        elsewhere = f"not measured: the footprint is of {' and '.join(sizes.services)}"
+    sized = sizes if sizes is not None and footprint.is_of_the_post(sizes) else None
     return [
         Claim(
             1,
@@ -53,9 +61,9 @@ def claims(document: RunDocument, records: Sequence[RoundRecord]) -> list[Claim]
         Claim(
             4,
             "Cold builds are nearly 20 times slower in Rust, incremental ones 6 to 8 times.",
-            elsewhere,
+            footprint.claim_4(sized) if sized else elsewhere,
         ),
-        Claim(5, "The line counts are close.", elsewhere),
+        Claim(5, "The line counts are close.", footprint.claim_5(sized) if sized else elsewhere),
         Claim(6, "Rewriting is almost never worth it.", _break_even(document)),
         Claim(
             7,

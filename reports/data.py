@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bakeoff.errors import ResultsError
 from bakeoff.measure import histograms
 from bakeoff.measure.document import RunDocument
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.histogramlog import LoggedInterval
 from bakeoff.measure.records import PhaseRecord, RoundRecord
 from bakeoff.measure.samples import Sample
@@ -46,6 +47,7 @@ class ReportData:
     document: RunDocument
     records: tuple[RoundRecord, ...]
     rounds: tuple[RoundData, ...]
+    footprint: FootprintDocument | None = None
 
     def of(self, label: str) -> list[RoundData]:
         """The rounds of one label."""
@@ -78,7 +80,7 @@ def load(results: ResultsFolder) -> ReportData:
         ]
     except ValueError as error:
         raise ResultsError(f"{results.path} has a damaged latency.hlog: {error}") from error
-    return ReportData(document, tuple(records), tuple(rounds))
+    return ReportData(document, tuple(records), tuple(rounds), results.read_footprint())
 
 
 def round_data(

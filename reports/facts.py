@@ -12,6 +12,7 @@ from typing import Any
 from bakeoff.measure import words
 from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.metrics import METRICS, format_number, format_value
 from bakeoff.measure.post import POST_SERVICES
 from bakeoff.measure.records import Finding, RoundRecord
@@ -105,7 +106,7 @@ def heading(document: RunDocument) -> str:
     return f"{what}: {document.experiment.get('workload', 'unknown workload')}"
 
 
-def machines(document: RunDocument) -> list[str]:
+def machines(document: RunDocument | FootprintDocument) -> list[str]:
     """A line for each machine, such as `local: Example CPU, 2 cores, 8.00 GB, Linux 6.1`."""
     hosts = document.environment.get("hosts")
     lines = []

@@ -3,14 +3,16 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from bakeoff.measure.document import RunDocument
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.metrics import METRICS
-from bakeoff.measure.post import POST_SETUP, POST_TITLE
+from bakeoff.measure.post import POST_LINES_SETUP, POST_SETUP, POST_TITLE
 from bakeoff.measure.words import format_percent
-from reports import facts
+from reports import facts, footprint
 from reports.claims import claims, cpu_readings
 from reports.data import ReportData
 from reports.plot import COLOURS, Plot
@@ -31,7 +33,7 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
     document = data.document
     counted = [one.record for one in data.rounds]
     uses = use_rows(counted)
-    return _template().render(
+    return _template("report.html.j2").render(
         facts=facts,
         document=document,
         records=data.records,
@@ -46,7 +48,7 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
         post_title=POST_TITLE,
         post_setup=POST_SETUP,
         cpu_readings=cpu_readings(document),
-        claims=claims(document, counted),
+        claims=claims(document, counted, data.footprint),
         plots=[(plot, _data_uri(plot)) for plot in plots],
         groups=_groups(document),
         own_use=_own_use(uses),
@@ -59,10 +61,34 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
         builds={
             label: list(facts.flat(service.build)) for label, service in document.services.items()
         },
+        **_footprint(data.footprint),
     )
 
 
-def _template() -> Template:
+def footprint_html(document: FootprintDocument, plots: Sequence[Plot]) -> str:
+    """The page of a folder that has a footprint alone."""
+    of_the_post = footprint.is_of_the_post(document)
+    return _template("footprintpage.html.j2").render(
+        document=document,
+        colours=COLOURS,
+        heading=footprint.heading(document),
+        machines=facts.machines(document),
+        claims=[footprint.claim_4(document), footprint.claim_5(document)] if of_the_post else [],
+        plots=[(plot, _data_uri(plot)) for plot in plots],
+        environment=list(facts.flat(document.environment)),
+        **_footprint(document),
+    )
+
+
+def _footprint(document: FootprintDocument | None) -> dict[str, Any]:
+    return {
+        "footprint": document,
+        "footprint_facts": footprint,
+        "post_lines_setup": POST_LINES_SETUP,
+    }
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -72,7 +98,7 @@ def _template() -> Template:
     )
     environment.filters["count"] = lambda value: "not counted" if value is None else f"{value:,}"
     environment.filters["percent_over_one"] = format_percent
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _groups(document: RunDocument) -> list[tuple[str, list[facts.Row]]]:

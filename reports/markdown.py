@@ -1,30 +1,36 @@
 """summary.md: the report as a CI job's summary shows it."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bakeoff.measure.document import RunDocument
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.post import POST_SERVICES, POST_SETUP, POST_TITLE
 from bakeoff.measure.records import RoundRecord
 from reports import facts
 from reports.claims import claims, cpu_readings
+from reports.footprintmarkdown import footprint_sections
+from reports.markup import bullets, cell, escape, paragraphs, table
 from reports.work import audit_rows, use_rows
 
 
-def markdown(document: RunDocument, records: Sequence[RoundRecord]) -> str:
-    """The whole summary, in GitHub's Markdown."""
+def markdown(
+    document: RunDocument,
+    records: Sequence[RoundRecord],
+    sizes: FootprintDocument | None = None,
+) -> str:
+    """The whole summary, in GitHub's Markdown; `sizes` is the footprint that the folder has."""
     counted = facts.counted_rounds(document, records)
     sections = [
         [f"# {escape(facts.heading(document))}"],
-        _paragraphs([f"{document.created_at}. {'. '.join(facts.machines(document))}."]),
-        _bullets(facts.notes(document)),
+        paragraphs([f"{document.created_at}. {'. '.join(facts.machines(document))}."]),
+        bullets(facts.notes(document)),
         ["## Verdicts"],
         _verdicts(document),
         ["## Figures"],
         _figures(document),
-        _paragraphs(cpu_readings(document)),
+        paragraphs(cpu_readings(document)),
         ["## Checks"],
-        _bullets(f"{c.outcome}: {c.text}: {c.found}" for c in facts.checks(document)),
+        bullets(f"{c.outcome}: {c.text}: {c.found}" for c in facts.checks(document)),
         ["## Validity"],
         _validity(document),
         ["## Equal work"],
@@ -32,38 +38,15 @@ def markdown(document: RunDocument, records: Sequence[RoundRecord]) -> str:
         ["## CPU of every part"],
         _uses(counted),
         [f'## Claims of the post "{POST_TITLE}"'],
-        _bullets(
-            f"Claim {c.number}: {c.says} - Here: {c.answer}." for c in claims(document, counted)
+        bullets(
+            f"Claim {c.number}: {c.says} - Here: {c.answer}."
+            for c in claims(document, counted, sizes)
         ),
+        *(footprint_sections(sizes) if sizes is not None else []),
         ["## Environment and settings"],
         _settings(document),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
-
-
-def escape(text: str) -> str:
-    """Text that Markdown and HTML take as it is, on one line."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    safe = re.sub(r"([\\`*_\[\]|~<>$#])", r"\\\1", line.replace("&", "&amp;"))
-    return safe.replace("\\<", "&lt;").replace("\\>", "&gt;")
-
-
-def _paragraphs(lines: Iterable[str]) -> list[str]:
-    return [escape(line) + "  " for line in lines]
-
-
-def _bullets(lines: Iterable[str]) -> list[str]:
-    return [f"- {escape(line)}" for line in lines] or ["None."]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Cells are Markdown already."""
-    lines = [_row([escape(cell) for cell in header]), _row(["---"] * len(header))]
-    return lines + [_row(row) for row in rows]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _verdicts(document: RunDocument) -> list[str]:
@@ -86,23 +69,17 @@ def _figures(document: RunDocument) -> list[str]:
             f"{service.capitalize()} {text}"
             for service, text in zip(POST_SERVICES, post.post_cells if post else (), strict=False)
         ]
-        cells = [_cell(cell) for cell in (*row.cells, row.ratio)]
+        cells = [cell(figure) for figure in (*row.cells, row.ratio)]
         ratio = post.post_ratio if post else ""
         rows.append([escape(row.title), *cells, escape(", ".join(says)), escape(ratio)])
-    lines = _table(header, rows)
+    lines = table(header, rows)
     return [*lines, "", escape(f"The post's setup: {POST_SETUP}; its figures are not ours.")]
-
-
-def _cell(cell: facts.Cell) -> str:
-    text = escape(f"{cell.text} [{cell.interval}]" if cell.interval else cell.text)
-    text = f"~~{text}~~" if cell.voided_by else text
-    return "<br>".join([text, *(f"<sub>{escape(remark)}</sub>" for remark in cell.remarks)])
 
 
 def _validity(document: RunDocument) -> list[str]:
     if not document.validity:
         return ["Every rule holds."]
-    return _table(
+    return table(
         ["effect", "rule", "where", "found", "allowed", "advice"],
         [
             [
@@ -125,7 +102,7 @@ def _audit(records: Sequence[RoundRecord]) -> list[str]:
     rows = audit_rows(records)
     if not rows:
         return ["No phase was audited."]
-    return _table(
+    return table(
         [
             "round",
             "service",
@@ -164,7 +141,7 @@ def _uses(records: Sequence[RoundRecord]) -> list[str]:
     rows = use_rows(records)
     if not rows:
         return ["No phase was measured."]
-    return _table(
+    return table(
         ["service", "phase", "rate, req/s", "part", "CPU a request, us", "share of one core"],
         [
             [
@@ -182,5 +159,5 @@ def _uses(records: Sequence[RoundRecord]) -> list[str]:
 
 def _settings(document: RunDocument) -> list[str]:
     tree = {"environment": document.environment, "experiment": document.experiment}
-    lines = _table(["setting", "value"], [[escape(k), escape(v)] for k, v in facts.flat(tree)])
+    lines = table(["setting", "value"], [[escape(k), escape(v)] for k, v in facts.flat(tree)])
     return ["<details><summary>All of them</summary>", "", *lines, "", "</details>"]

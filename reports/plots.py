@@ -11,6 +11,7 @@ from reports import facts
 from reports.canvas import Axes, draw, log_scale, name_of, qualified
 from reports.claims import block_logs
 from reports.data import Distribution, ReportData, distribution
+from reports.footprintplots import footprint_plots
 from reports.plot import COLOURS, DASHES, GREY, Plot
 from reports.timelines import resources_over_time, traffic_over_time
 
@@ -24,7 +25,8 @@ _LATENCIES = ("p50_ms", "p99_ms")
 def all_plots(data: ReportData) -> list[Plot]:
     """Every plot that the data allows, in the order of the page."""
     makers = (block_ratios, percentiles, density, traffic_over_time, resources_over_time)
-    return [plot for make in makers if (plot := make(data)) is not None]
+    plots = [plot for make in makers if (plot := make(data)) is not None]
+    return plots + (footprint_plots(data.footprint) if data.footprint is not None else [])
 
 
 def percentiles(data: ReportData) -> Plot | None:

@@ -42,8 +42,8 @@ def summary_lines(document: RunDocument, folder: Path) -> list[str]:
 
 def _lines(document: RunDocument, folder: Path) -> list[Line]:
     sections = [
-        [Line(text, "bold") for text in _wrapped(facts.heading(document))],
-        [Line(text, "yellow") for note in facts.notes(document) for text in _wrapped(note)],
+        [Line(text, "bold") for text in wrapped(facts.heading(document))],
+        [Line(text, "yellow") for note in facts.notes(document) for text in wrapped(note)],
         _table(document),
         _verdicts(document),
         _findings(document.validity),
@@ -73,7 +73,7 @@ def _table(document: RunDocument) -> list[Line]:
         )
         lines.append(Line(text, "dim strike" if void else ""))
     for remark, letter in letters.items():
-        lines += [Line(text, "dim") for text in _wrapped(f"{letter}: {remark}", "   ")]
+        lines += [Line(text, "dim") for text in wrapped(f"{letter}: {remark}", "   ")]
     if any(remark.startswith("voided") for remark in letters):
         lines.append(Line(f"{_VOID}: a voided figure, no result", "dim"))
     if any(post.values()):
@@ -111,22 +111,22 @@ def _ratio(cell: facts.Cell) -> str:
 
 
 def _columns(title: str, values: Sequence[str], ratio: str, post: str, notes: str) -> str:
-    fields = [_cut(title, _TITLE).ljust(_TITLE)]
+    fields = [cut(title, _TITLE).ljust(_TITLE)]
     # An interrupted run may have only one service.
-    fields += [_cut(text, _VALUE).rjust(_VALUE) for text in [*values, "", ""][:2]]
-    fields += [_cut(ratio, _RATIO).ljust(_RATIO), _cut(post, _POST).rjust(_POST), notes[:3]]
+    fields += [cut(text, _VALUE).rjust(_VALUE) for text in [*values, "", ""][:2]]
+    fields += [cut(ratio, _RATIO).ljust(_RATIO), cut(post, _POST).rjust(_POST), notes[:3]]
     return " ".join(fields).rstrip()
 
 
 def _verdicts(document: RunDocument) -> list[Line]:
     null = facts.null_verdict(document)
-    lines = [Line(text) for text in _wrapped(null, "  ")] if null else []
+    lines = [Line(text) for text in wrapped(null, "  ")] if null else []
     for verdict in facts.verdicts(document):
         text = (
             f"{_VOID} {verdict.sentence} {verdict.struck}" if verdict.struck else verdict.sentence
         )
         style = "" if verdict.shown else "dim"
-        lines += [Line(part, style) for part in _wrapped(text, "  ")]
+        lines += [Line(part, style) for part in wrapped(text, "  ")]
     return lines
 
 
@@ -144,7 +144,7 @@ def _findings(findings: Sequence[Finding]) -> list[Line]:
             f"{one.advice}"
         )
         style = "red" if effect == "voids" else "yellow"
-        lines += [Line(part, style) for part in _wrapped(text, "  ")]
+        lines += [Line(part, style) for part in wrapped(text, "  ")]
     return lines
 
 
@@ -153,7 +153,7 @@ def _checks(document: RunDocument) -> list[Line]:
     for check in facts.checks(document):
         style = "green" if check.passed else "red"
         text = f"check {check.text}: {check.outcome}: {check.found}"
-        lines += [Line(part, style) for part in _wrapped(text, "  ")]
+        lines += [Line(part, style) for part in wrapped(text, "  ")]
     return lines
 
 
@@ -162,10 +162,12 @@ def plain(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """What of a text has room in a column."""
     text = plain(text)
     return text if len(text) <= width else text[: width - 2] + ".."
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def wrapped(text: str, indent: str = "") -> list[str]:
+    """A text as lines that are not too long; all but the first are indented."""
     return textwrap.wrap(plain(text), WIDTH, subsequent_indent=indent)

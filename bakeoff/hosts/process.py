@@ -9,7 +9,7 @@ from types import TracebackType
 from bakeoff.errors import HostError, PartDiedError, StartError
 from bakeoff.hosts import protocol
 from bakeoff.hosts.connection import Connection
-from bakeoff.hosts.records import ProcessSpec
+from bakeoff.hosts.records import ProcessSpec, Spent
 
 # A far end that waits for us answers a little after the deadline.
 _SLACK_S = 10.0
@@ -57,6 +57,12 @@ class HostProcess(AbstractContextManager["HostProcess"]):
         if self._end is None:
             raise HostError(self._connection.lost or "the host is gone")
         return self._end.code
+
+    def spent(self) -> Spent:
+        """What it used, with all below it that were waited for; HostError before its end."""
+        if self._end is None:
+            raise HostError(f"{self.spec.name} has not ended")
+        return self._end.spent
 
     def signal(self, number: int) -> None:
         """Sends it a signal; nothing happens if it has ended."""

@@ -6,6 +6,7 @@ and a signal.
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -18,12 +19,15 @@ from bakeoff.hosts import procfs
 from bakeoff.hosts.child import start_child
 from bakeoff.hosts.programs import Programs, Refusal
 from bakeoff.hosts.protocol import PROCESS_VARIABLE, RUN_ID_VARIABLE
-from bakeoff.hosts.records import ProcessSpec
+from bakeoff.hosts.records import ProcessSpec, Spent
 from bakeoff.prctl import adopt_orphans
 
 _POLL_S = 0.01
 # After SIGKILL the kernel only needs to clean up.
 _KILL_DEADLINE_S = 5.0
+
+
+_NOTHING = Spent(cpu_us=0, largest_rss_bytes=None)
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Process:
     spec: ProcessSpec
     popen: subprocess.Popen[bytes]
     code: int | None = None
+    spent: Spent = _NOTHING
     # When it gets SIGKILL, on the monotonic clock.
     kill_at_s: float | None = None
     # Its descendants when it was told to stop, with their start times.
@@ -115,12 +120,13 @@ class Processes:
     def reap(self) -> None:
         """Takes in whatever has ended, and ends what an ended process left behind."""
         while (ended := _wait()) is not None:
-            pid, status, cpu_us = ended
-            self._on_reap(pid, cpu_us)
+            pid, status, spent = ended
+            self._on_reap(pid, spent.cpu_us)
             process = self._by_pid.pop(pid, None)
             if process is None:
                 continue
             process.code = os.waitstatus_to_exitcode(status)
+            process.spent = spent
             # Popen must not wait for a process that is gone.
             process.popen.returncode = process.code
             self._clear(partial(self._left_by, process))
@@ -168,7 +174,7 @@ class Processes:
             with contextlib.suppress(ChildProcessError):
                 found, _, usage = os.wait4(pid, os.WNOHANG)
                 if found:
-                    self._on_reap(pid, round((usage.ru_utime + usage.ru_stime) * 1e6))
+                    self._on_reap(pid, _spent(usage).cpu_us)
 
     def _left_by(self, process: Process) -> set[int]:
         """What an ended process left: by its mark, its session, and its tree when it stopped."""
@@ -209,15 +215,23 @@ class Processes:
         }
 
 
-def _wait() -> tuple[int, int, int] | None:
-    """Process id, status and CPU time in microseconds of something that has ended."""
+def _wait() -> tuple[int, int, Spent] | None:
+    """Process id, status and use of something that has ended."""
     try:
         pid, status, usage = os.wait4(-1, os.WNOHANG)
     except ChildProcessError:
         return None
     if pid == 0:
         return None
-    return pid, status, round((usage.ru_utime + usage.ru_stime) * 1e6)
+    return pid, status, _spent(usage)
+
+
+def _spent(usage: resource.struct_rusage) -> Spent:
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Spent(
+        cpu_us=round((usage.ru_utime + usage.ru_stime) * 1e6),
+        largest_rss_bytes=usage.ru_maxrss * 1024 if usage.ru_maxrss > inherited else None,
+    )
 
 
 def _kill(pid: int, number: int) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import msgspec
 
-from bakeoff.hosts.records import CoreRow, OtherRow, ProcessSpec, SampleRow
+from bakeoff.hosts.records import CoreRow, OtherRow, ProcessSpec, SampleRow, Spent
 
 MESSAGE_LIMIT_BYTES = 1 << 20
 # Of file content in one message, which travels as base64.
@@ -209,6 +209,7 @@ class Ended(FarMessage, tag="ended"):
 
     process: int
     code: int
+    spent: Spent
     because: str | None = None
 
 

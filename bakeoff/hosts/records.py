@@ -57,6 +57,17 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     ephemeral_ports: tuple[int, int] | None
 
 
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process that has ended used, with all below it that were waited for: CPU time, and
+    the memory of the largest single one of them.
+
+    That is None where the far end was larger itself: a child begins with its mark.
+    """
+
+    cpu_us: int
+    largest_rss_bytes: int | None
+
+
 class SampleRow(TypedDict):
     """What a part uses, all its processes together. Counters count from some start: only their
     differences mean anything."""

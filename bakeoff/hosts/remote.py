@@ -220,7 +220,9 @@ class FarEnd:
 
     def _tell_end(self, process: Process) -> None:
         assert process.code is not None
-        self._writer.send(protocol.Ended(process.number, process.code, process.because))
+        self._writer.send(
+            protocol.Ended(process.number, process.code, process.spent, process.because)
+        )
 
     def _tell_reaped(self, pid: int, cpu_us: int) -> None:
         for sampler in self._samplers.values():

@@ -122,7 +122,7 @@ def format_value(name: str, value: float) -> str:
     """A metric's value for people, with its unit: "4.21 ms", "18,400 req/s", "95.3 MB"."""
     unit = METRICS[name].unit
     if unit == "bytes":
-        return _format_bytes(value)
+        return format_bytes(value)
     return f"{format_number(value)} {unit.replace('% of one core', '% of a core')}"
 
 
@@ -137,7 +137,8 @@ def format_number(value: float) -> str:
     return f"{rounded:#.3g}"
 
 
-def _format_bytes(value: float) -> str:
+def format_bytes(value: float) -> str:
+    """Bytes for people, in decimal units: "95.3 MB"."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         # A value that rounds up to the next unit is printed in that unit.
         if abs(value) >= limit * 0.9995:

@@ -62,14 +62,14 @@ class Databases:
         parts = urlsplit(self._admin_url)
         return urlunsplit(parts._replace(path="/" + quote(self._prefix + name)))
 
-    def prepare_template(self, migrations: Path, seed: Path) -> None:
+    def prepare_template(self, migrations: Path, seed: Path | None) -> None:
         """Creates the template: migrations in the order of their names, seed, frozen, analysed,
         checkpointed. Raises UsageError where a file of them fails."""
         self._check_statistics()
         self._run("CREATE DATABASE {}", self._prefix + _TEMPLATE)
         url = self.url_for(_TEMPLATE)
         with self._named_errors(), _connect(url) as connection:
-            for file in [*sorted(migrations.glob("*.sql")), seed]:
+            for file in [*sorted(migrations.glob("*.sql")), *([seed] if seed else [])]:
                 try:
                     connection.execute(file.read_text(encoding="utf-8").encode())
                 except psycopg.OperationalError:

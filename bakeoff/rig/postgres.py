@@ -54,8 +54,9 @@ class _Server:
 
     _databases: Databases
 
-    def prepare_template(self, migrations: Path, seed: Path) -> None:
-        """Creates the template from `migrations/*.sql` in the order of their names, and `seed`."""
+    def prepare_template(self, migrations: Path, seed: Path | None) -> None:
+        """Creates the template from `migrations/*.sql` in the order of their names, and `seed`;
+        None leaves it without rows."""
         with self._watched():
             self._databases.prepare_template(migrations, seed)
 

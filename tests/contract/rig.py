@@ -98,18 +98,25 @@ class Bench:
 
     def new_database(self, name: str) -> str:
         """A copy of the seeded database; its URL."""
-        with psycopg.connect(self.postgres.url_for("postgres"), autocommit=True) as connection:
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
-        return self.postgres.url_for(name)
+        return new_database(self.postgres, name)
+
+
+def new_database(postgres: Postgres, name: str) -> str:
+    """A copy of a server's template; its URL."""
+    with psycopg.connect(postgres.url_for("postgres"), autocommit=True) as connection:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+    return postgres.url_for(name)
 
 
 class SeededPostgres(Postgres):
     """A server with its template. A run of the tests seeds once, whatever its processes: each
     server starts on a copy of those data, and so has their password."""
 
-    def __init__(self, host: Host, factory: pytest.TempPathFactory) -> None:
-        super().__init__(host)
+    def __init__(
+        self, host: Host, factory: pytest.TempPathFactory, address: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(host, address)
         self._seeded = _run_folder(factory) / "seeded-postgres"
 
     def _initialise(self, folder: str) -> None:

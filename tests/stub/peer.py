@@ -6,30 +6,23 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-from hpack import Decoder
-
-from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
+from protos.payment.v1.payment_pb2 import GetPaymentRequest
 from tests.fakes.http2 import (
     ACK,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
-    GOAWAY,
-    HEADERS,
     PING,
     PREFACE,
-    RST_STREAM,
     SETTINGS,
     frame,
     headers,
     message,
     settings,
 )
+from tests.stub.received import Answer, Ending, Frame, Received
 
 DEADLINE_S = 60.0
 # Within which a connection is ended for what its peer did: sooner than for what it did not do.
@@ -46,54 +39,7 @@ CALL = {
 }
 
 
-class Frame(NamedTuple):
-    """A frame that came."""
-
-    kind: int
-    flags: int
-    stream: int
-    payload: bytes
-
-
-@dataclass
-class Answer:
-    """What came on a stream: fields of its head and trailers, its data, and the code of a reset."""
-
-    fields: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    ended: bool = False
-    reset_with: int | None = None
-
-    @property
-    def status(self) -> int | None:
-        """Of gRPC, if there is one."""
-        found = self.fields.get("grpc-status")
-        return None if found is None else int(found)
-
-    @property
-    def payment(self) -> Payment:
-        """Of an answer that is whole and good."""
-        assert (self.fields[":status"], self.status, self.ended) == ("200", 0, True), self
-        assert self.body[:5] == struct.pack(">BI", 0, len(self.body) - 5)
-        return Payment.FromString(self.body[5:])
-
-
-@dataclass
-class Ending:
-    """How a connection ended: the codes of the GOAWAYs before it closed, and the last stream that
-    the last of them names."""
-
-    codes: list[int] = field(default_factory=list)
-    last_stream: int | None = None
-    after_s: float = 0.0
-
-    @property
-    def code(self) -> int | None:
-        """Of the last GOAWAY; None where there was none."""
-        return self.codes[-1] if self.codes else None
-
-
-class Peer(AbstractContextManager["Peer"]):
+class Peer(Received, AbstractContextManager["Peer"]):
     """A connection, from entry to exit. It says its preface and SETTINGS unless `greets` is False,
     and acknowledges those of the other side unless `acknowledges` is."""
 
@@ -105,6 +51,7 @@ class Peer(AbstractContextManager["Peer"]):
         acknowledges: bool = True,
         received_bytes: int | None = None,
     ) -> None:
+        super().__init__()
         self._socket = socket.socket()
         if received_bytes is not None:  # set before the connection, so that its window is as small
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received_bytes)
@@ -114,12 +61,6 @@ class Peer(AbstractContextManager["Peer"]):
         self.port: int = self._socket.getsockname()[1]
         self._opened_s = time.monotonic()
         self._acknowledges = acknowledges
-        self._received = bytearray()
-        self._block = bytearray()
-        self._decoder = Decoder()
-        self.answers: dict[int, Answer] = {}
-        self.settings: dict[int, int] = {}
-        self.ending = Ending()
         if greets:
             self.send(PREFACE, settings(*entries))
 
@@ -157,7 +98,7 @@ class Peer(AbstractContextManager["Peer"]):
         """The next frame, which is booked; None when the connection has ended. AssertionError
         after the deadline."""
         give_up_at_s = time.monotonic() + deadline_s
-        while (found := self._cut()) is None:
+        while (found := self.next_frame()) is None:
             self._socket.settimeout(max(0.001, give_up_at_s - time.monotonic()))
             try:
                 data = self._socket.recv(1 << 18)
@@ -168,8 +109,9 @@ class Peer(AbstractContextManager["Peer"]):
             if not data:
                 self.ending.after_s = time.monotonic() - self._opened_s
                 return None
-            self._received += data
-        self._book(found)
+            self.unread += data
+        if found.kind == SETTINGS and not found.flags & ACK and self._acknowledges:
+            self.send(frame(SETTINGS, ACK, 0))
         return found
 
     def until(
@@ -203,42 +145,6 @@ class Peer(AbstractContextManager["Peer"]):
             assert found is not None, self.ending
             if found.kind == PING and found.payload == mark:
                 return self
-
-    def _cut(self) -> Frame | None:
-        received = self._received
-        if len(received) < 9:
-            return None
-        size = int.from_bytes(received[:3], "big")
-        if len(received) < 9 + size:
-            return None
-        kind, flags, stream = struct.unpack_from(">BBI", received, 3)
-        found = Frame(kind, flags, stream, bytes(received[9 : 9 + size]))
-        del received[: 9 + size]
-        return found
-
-    def _book(self, found: Frame) -> None:
-        kind, flags, stream, payload = found
-        match kind:
-            case _ if kind in (HEADERS, CONTINUATION):
-                self._block += payload
-                if flags & END_HEADERS:
-                    fields = self._decoder.decode(bytes(self._block))
-                    self.answers.setdefault(stream, Answer()).fields.update(fields)  # type: ignore[arg-type]
-                    self._block.clear()
-            case _ if kind == DATA:
-                self.answers.setdefault(stream, Answer()).body += payload
-            case _ if kind == RST_STREAM:
-                code = int.from_bytes(payload, "big")
-                self.answers.setdefault(stream, Answer()).reset_with = code
-            case _ if kind == SETTINGS and not flags & ACK:
-                self.settings.update(struct.iter_unpack(">HI", payload))
-                if self._acknowledges:
-                    self.send(frame(SETTINGS, ACK, 0))
-            case _ if kind == GOAWAY:
-                self.ending.last_stream, code = struct.unpack_from(">II", payload)
-                self.ending.codes.append(code)
-        if kind in (HEADERS, DATA) and flags & END_STREAM:
-            self.answers[stream].ended = True
 
 
 def call(

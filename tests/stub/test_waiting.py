@@ -21,8 +21,9 @@ from tests.fakes.http2 import (
     settings,
     window_update,
 )
-from tests.stub.peer import Ending, Peer, asked, call, head
+from tests.stub.peer import Peer, asked, call, head
 from tests.stub.process import running, until
+from tests.stub.received import Ending
 
 SETTINGS_S, FRAME_S, BLOCKED_S, REQUEST_S = 2.0, 10.0, 10.0, 20.0
 # What the stub may be early by: it looks every half a second.

@@ -24,6 +24,17 @@ GOGC = "100"
 command = ["make", "test"]
 [sources]
 boot = ["main.c"]
+[footprint]
+check = ["make", "check"]
+[footprint.caches]
+OUT = "obj"
+[footprint.dev]
+command = ["make", "dev"]
+artifact = "dev/third"
+[footprint.leaf]
+file = "main.c"
+after = "int main(void) {"
+insert = "use({n});"
 """
 
 
@@ -46,7 +57,11 @@ def test_a_whole_manifest(tmp_path: Path) -> None:
         ["make", "all"],
         ["make", "test"],
         ["make", "--version"],
+        ["make", "check"],
+        ["make", "dev"],
     ]
+    assert manifest.footprint is not None
+    assert manifest.footprint.caches == {"OUT": "obj"}
     assert manifest.sources.boot == ["main.c"]
     assert manifest.url is None
 
@@ -91,6 +106,15 @@ BAD = [
     ('boot = ["main.c"]', 'shoes = ["main.c"]', "shoes"),
     ("[build]", 'url = "http://h:1"\n[build]', "beside"),
     ("[run]", "[run", "TOML"),
+    ('["make", "check"]', '["make", "a\\u0000b"]', "NUL"),
+    ('OUT = "obj"', 'OUT = "../out"', "`footprint.caches.OUT`"),
+    ('OUT = "obj"', 'OUT = "/tmp"', "`footprint.caches.OUT`"),
+    ('OUT = "obj"', '"O UT" = "out"', "caches"),
+    ('OUT = "obj"', "", "caches"),
+    ('artifact = "dev/third"', 'artifact = "/bin/sh"', "`footprint.dev.artifact`"),
+    ('file = "main.c"', 'file = "../main.c"', "`footprint.leaf.file`"),
+    ('after = "int main(void) {"', 'after = "a\\nb"', "after"),
+    ('insert = "use({n});"', 'insert = "use(1);"', "insert"),
 ]
 
 

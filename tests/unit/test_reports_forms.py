@@ -10,7 +10,8 @@ import pytest
 from bakeoff.measure import histograms
 from reports.html import html
 from reports.junit import junit
-from reports.markdown import escape, markdown
+from reports.markdown import markdown
+from reports.markup import escape
 from tests.unit import fake_faults, golden
 from tests.unit.fake_run import FakeRun, data_of, fake_run
 

@@ -27,8 +27,7 @@ fn main() -> ExitCode {
         }
     };
     if std::env::args().nth(1).as_deref() == Some("healthcheck") {
-        let is_live = api::health::probe(config.listen_addr).unwrap_or(false);
-        return ExitCode::from(u8::from(!is_live));
+        return exit(api::health::probe(config.listen_addr).map(|()| ExitCode::SUCCESS));
     }
     logging::init(config.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -39,6 +38,11 @@ fn main() -> ExitCode {
     let result = runtime.block_on(run(config));
     // Whatever has not ended by now is not waited for.
     runtime.shutdown_background();
+    exit(result)
+}
+
+/// An error is told, and is 1.
+fn exit(result: io::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("billing: {error}");
         ExitCode::FAILURE

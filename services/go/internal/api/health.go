@@ -45,7 +45,8 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 // Probe asks the service at address for /livez: the healthcheck command, for
 // images without a shell.
 func Probe(address netip.AddrPort) error {
-	client := http.Client{Timeout: probeTimeout}
+	// A transport of its own asks no proxy, whatever the environment says.
+	client := http.Client{Timeout: probeTimeout, Transport: &http.Transport{}}
 	answer, err := client.Get("http://" + address.String() + "/livez")
 	if err != nil {
 		return err

@@ -62,11 +62,17 @@ pub async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>
 }
 
 /// Asks the service at `addr` for `/livez`: the `healthcheck` command, for images without a shell.
-pub fn probe(addr: SocketAddr) -> io::Result<bool> {
+pub fn probe(addr: SocketAddr) -> io::Result<()> {
     let mut connection = TcpStream::connect_timeout(&addr, PROBE_TIMEOUT)?;
     connection.set_read_timeout(Some(PROBE_TIMEOUT))?;
     connection.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
-    Ok(answer.starts_with("HTTP/1.1 200 "))
+    match answer.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        status => Err(io::Error::other(format!(
+            "/livez answered {}",
+            status.unwrap_or("nothing")
+        ))),
+    }
 }

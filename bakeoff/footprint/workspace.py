@@ -1,0 +1,158 @@
+"""Private copies of services, to be changed and built where no checkout is touched.
+
+WORKSPACE/  protos/  services/<name>/  as in the checkout
+            caches/<name>/<kind>/      what compilers keep, apart for each kind of build
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from bakeoff.errors import RigError, UsageError
+from bakeoff.experiment import ROOT
+from bakeoff.manifest import FILE_NAME, ChangeSection, FootprintSection, ServiceManifest
+
+# Where copies stand unless told otherwise: in the checkout, ignored by git.
+WORKSPACE = ROOT / ".footprint"
+# What services share, beside which they expect to stand.
+_SHARED = ("protos", "services/contract", "services/db")
+_CHANGES = 1_000_000_000
+_LEFT_OUT = frozenset({"__pycache__", ".git"})
+
+
+class Kind(StrEnum):
+    """What compilers keep from one kind of build is of no use to another, or would be."""
+
+    RELEASE = "release"
+    DEV = "dev"
+    CHECK = "check"
+
+
+class Workspace:
+    """The copy of one service below `root`, which is a checkout to a host's far end."""
+
+    def __init__(self, root: Path, manifest: ServiceManifest, section: FootprintSection) -> None:
+        self.manifest = manifest
+        self.section = section
+        self.folder = root / "services" / manifest.name
+        self._root = root
+        self._caches = root / "caches" / manifest.name
+        # A number that was used before might be found in a cache: nothing would be compiled.
+        self._changes = secrets.randbelow(_CHANGES)
+
+    def refresh(self) -> None:
+        """Makes the copy equal to the checkout. Files that are equal are left alone, so that
+        compilers find their times unchanged."""
+        _mirror(self.manifest.folder, self.folder, _made(self.manifest))
+        checkout = self.manifest.folder.parent.parent
+        for name in _SHARED:
+            if (checkout / name).is_dir():
+                _mirror(checkout / name, self._root / name, frozenset())
+
+    def environment(self, kind: Kind) -> dict[str, str]:
+        """What makes the compilers keep their caches of this kind here."""
+        caches = self.section.caches
+        places = {name: self._caches / kind / folder for name, folder in caches.items()}
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+        return {**self.section.environment, **{name: str(one) for name, one in places.items()}}
+
+    def artifact(self, kind: Kind, named: str) -> Path:
+        """Where the program stands that a build of this kind makes."""
+        for folder in self.section.caches.values():
+            pure = PurePosixPath(named)
+            if pure.is_relative_to(folder):
+                return self._caches / kind / pure
+        return self.folder / named
+
+    def make_cold(self, kind: Kind) -> None:
+        """Empties the caches of one kind, and removes the program that was built of it."""
+        shutil.rmtree(self._caches / kind, ignore_errors=True)
+        built = {Kind.RELEASE: self.manifest.build, Kind.DEV: self.section.dev}.get(kind)
+        if built is not None:
+            self.artifact(kind, built.artifact).unlink(missing_ok=True)
+
+    def change(self, change: ChangeSection) -> None:
+        """Puts a new change into its file, in the place of the one before; UsageError where the
+        file does not have the line that it goes below."""
+        self._changes += 1
+        original = self.manifest.folder / change.file
+        text = changed(original, change, self._changes, self.manifest.path)
+        (self.folder / change.file).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def alone_in(root: Path) -> Iterator[None]:
+    """Keeps a second run out of the copies; RigError where there is a first one."""
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RigError(f"another `bakeoff footprint` is at work in {root}") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def changed(file: Path, change: ChangeSection, number: int, manifest: Path) -> str:
+    """The text of `file` with a change in it; UsageError, which names the manifest, where the
+    line that it goes below does not stand there once."""
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{manifest} wants to change {file}: {error}") from error
+    if lines.count(change.after) != 1:
+        raise UsageError(
+            f"{manifest} puts a change below the line {change.after!r} of {change.file}, which "
+            f"stands there {lines.count(change.after)} times; it must stand there once"
+        )
+    place = lines.index(change.after) + 1
+    lines[place:place] = change.insert.replace("{n}", str(number)).split("\n")
+    return "\n".join(lines)
+
+
+def source_files(manifest: ServiceManifest) -> list[Path]:
+    """Every file that a service is made of, relative to its folder: what was built there, and
+    what compilers keep there, is none."""
+    left_out = _made(manifest) | {Path(FILE_NAME)}
+    return sorted(path for path in _files(manifest.folder, left_out))
+
+
+def _made(manifest: ServiceManifest) -> frozenset[Path]:
+    """What compilers write into a service's folder."""
+    named = [manifest.build.artifact] if manifest.build is not None else []
+    if (section := manifest.footprint) is not None:
+        named += [*section.caches.values(), *([section.dev.artifact] if section.dev else [])]
+    return frozenset(map(Path, named))
+
+
+def _mirror(source: Path, copy: Path, left_out: frozenset[Path]) -> None:
+    wanted = set(_files(source, left_out))
+    for path in wanted:
+        content = (source / path).read_bytes()
+        target = copy / path
+        if not target.is_file() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            shutil.copymode(source / path, target)
+    for path in set(_files(copy, left_out)) - wanted:
+        (copy / path).unlink()
+
+
+def _files(folder: Path, left_out: frozenset[Path]) -> Iterator[Path]:
+    """The files below a folder, relative to it; links to folders are not followed."""
+    for place, folders, names in os.walk(folder):
+        here = Path(place).relative_to(folder)
+        folders[:] = [
+            name for name in folders if name not in _LEFT_OUT and here / name not in left_out
+        ]
+        for name in names:
+            if here / name not in left_out and (folder / here / name).is_file():
+                yield here / name

@@ -1,0 +1,118 @@
+"""The images of a checkout: built, measured, and written down for the footprint."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from bakeoff.errors import RigError, UsageError
+from bakeoff.images.buildah import Buildah
+from bakeoff.images.containerfile import container_files, external_bases, read_stages
+from bakeoff.images.standins import make_stand_in
+from bakeoff.owner import Owner
+
+# In the folder of all results.
+FILE_NAME = "images.json"
+
+
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An image's size: the bytes of its layers, not compressed, or None with the `reason`.
+
+    `built_with` is the builder, and what its bases were; None where nothing was built.
+    """
+
+    bytes: int | None
+    built_with: str | None
+    reason: str | None = None
+
+
+def image_name(name: str) -> str:
+    """What the image of a container file is called in buildah's storage."""
+    return f"localhost/bakeoff-{name}"
+
+
+class Images(Owner):
+    """Builds images, on bases from a registry into the user's storage, or with `local_bases` on
+    bases made of this machine, in a storage of its own that goes at the end."""
+
+    def __init__(self, local_bases: bool) -> None:
+        self._local_bases = local_bases
+        self.buildah: Buildah
+        self._folder: Path
+
+    def _begin(self, stack: ExitStack) -> None:
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="images-")))
+        storage = self._folder / "storage" if self._local_bases else None
+        self.buildah = stack.enter_context(Buildah(storage))
+
+    def build(self, container_file: Path, image: str) -> ImageRecord:
+        """Builds one image. Raises BuildError, and MissingToolError without a toolchain."""
+        stages = read_stages(container_file)
+        made: dict[str, str] = {}
+        volumes: list[str] = []
+        for reference in external_bases(stages) if self._local_bases else ():
+            folder = self._folder / f"base-{len(list(self._folder.iterdir()))}"
+            stand_in = make_stand_in(self.buildah, reference, folder)
+            made[reference] = stand_in.made_of
+            volumes += stand_in.volumes
+        self.buildah.build(container_file, image, volumes)
+        stands_on = made.get(stages[-1].base)
+        return ImageRecord(
+            bytes=None if stands_on else self.buildah.size_bytes(image),
+            built_with="; ".join([self.buildah.version(), *_told(made)]),
+            reason=f"it stands on {stands_on}, in place of {stages[-1].base}"
+            if stands_on
+            else None,
+        )
+
+
+def build_all(local_bases: bool, progress: Callable[[str], None]) -> dict[str, ImageRecord]:
+    """Builds every image that can be built; the others have the reason in their record."""
+    files = container_files()
+    records: dict[str, ImageRecord] = {}
+    with ExitStack() as stack:
+        try:
+            images = stack.enter_context(Images(local_bases))
+        except RigError as error:
+            return {name: _none(error) for name in files}
+        for name, path in files.items():
+            progress(f"building {image_name(name)} of {path}")
+            try:
+                records[name] = images.build(path, image_name(name))
+            except RigError as error:
+                records[name] = _none(error)
+    return records
+
+
+def write_records(results: Path, records: Mapping[str, ImageRecord]) -> Path:
+    """Writes `images.json` into the folder of all results; its path."""
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / FILE_NAME
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(records)) + b"\n")
+    partial.replace(path)
+    return path
+
+
+def read_records(results: Path) -> dict[str, ImageRecord]:
+    """What `images.json` in the folder of all results says, by name; nothing where there is none.
+
+    Raises UsageError for a file that is something else.
+    """
+    path = results / FILE_NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, ImageRecord])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(f"{path} has no records of images in it: {error}") from error
+
+
+def _told(made: Mapping[str, str]) -> Iterator[str]:
+    return (f"{made_of} in place of {reference}" for reference, made_of in made.items())
+
+
+def _none(error: RigError) -> ImageRecord:
+    return ImageRecord(bytes=None, built_with=None, reason=str(error))

@@ -1,0 +1,3 @@
+#include "domain.h"
+
+int tax(int amount_cents) { return amount_cents * 19 / 100; }
