@@ -8,8 +8,9 @@ import pytest
 
 from tests.contract.rig import TEST_SEED, scaled
 from tests.stub.conftest import ENGINES
-from tests.stub.peer import Answer, Peer
+from tests.stub.peer import Peer
 from tests.stub.process import Stub
+from tests.stub.received import Answer
 from tests.stub.wild import Connection, Wild
 
 STREAMS = scaled(1000)
