@@ -147,7 +147,7 @@ DAMAGE = st.tuples(
 @given(SESSIONS, st.lists(DAMAGE, max_size=3), CUTS, st.booleans())
 @in_loop
 async def test_any_bytes_are_answered_by_frames(
-    session: bytes, damages: list[tuple[float, int, bytes]], sizes: list[int], asynchronous: bool
+    session: bytes, damages: list[tuple[int, int, bytes]], sizes: list[int], asynchronous: bool
 ) -> None:
     for per_cent, lost_bytes, instead in damages:
         at = per_cent * len(session) // 100
