@@ -39,7 +39,7 @@ _REQUIRED = frozenset({b":method", b":scheme", b":path", b"content-type"})
 _MAXIMUM_KNOWN = 8
 _MAXIMUM_FIELDS = 64
 _MAXIMUM_NAMES = 64
-_MAXIMUM_TIMEOUTS = 4096
+_MAXIMUM_TIMEOUTS = 512  # of each connection; a client counts down in few steps
 # A field takes three bytes and counts for 32 at least: a block of this size is within the limit.
 _SHORT_BLOCK_BYTES = 1024
 _TIMEOUT, _REQUEST_ID, _OTHER = range(3)

@@ -25,6 +25,8 @@ from tests.fakes.http2 import (
 from tests.stub.received import Answer, Ending, Frame, Received
 
 DEADLINE_S = 60.0
+# Within which a connection is ended for what its peer did: sooner than for what it did not do.
+PROMPT_S = 5.0
 GET_PAYMENT = "/payment.v1.Payments/GetPayment"
 # Of a unary call, before what a test adds.
 CALL = {

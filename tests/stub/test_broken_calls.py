@@ -22,7 +22,7 @@ from tests.fakes.http2 import (
     message,
     reset,
 )
-from tests.stub.peer import CALL, Peer, asked, call, head
+from tests.stub.peer import CALL, PROMPT_S, Peer, asked, call, head
 from tests.stub.process import Stub, until
 
 pytestmark = pytest.mark.usefixtures("honest")
@@ -207,7 +207,7 @@ def test_what_is_no_call_has_a_status_of_http(
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_bad_name_ends_the_connection(peer: Peer, name: str) -> None:
-    assert peer.send(call(7, changes={name: "x"})).end().codes == [PROTOCOL_ERROR]
+    assert peer.send(call(7, changes={name: "x"})).end(PROMPT_S).codes == [PROTOCOL_ERROR]
 
 
 def test_a_call_that_is_taken_back_while_its_message_comes_is_none(wire: Stub, peer: Peer) -> None:
@@ -221,7 +221,7 @@ def test_a_call_that_is_taken_back_while_its_message_comes_is_none(wire: Stub, p
 def test_who_says_goodbye_has_its_answers_first(wire: Stub, peer: Peer) -> None:
     wire.configure(latency=Latency(fixed_ms=300))
     peer.send(call(7), call(9), frame(GOAWAY, 0, 0, bytes(8)))
-    assert peer.end().codes == [NO_ERROR]
+    assert peer.end(PROMPT_S).codes == [NO_ERROR]
     assert [peer.answers[stream].payment for stream in (7, 9)] == [payment_of_invoice("inv-1")] * 2
 
 

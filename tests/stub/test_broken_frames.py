@@ -43,7 +43,7 @@ from tests.fakes.http2 import (
     text,
     window_update,
 )
-from tests.stub.peer import CALL, Peer, call, head
+from tests.stub.peer import CALL, PROMPT_S, Peer, call, head
 from tests.stub.process import Stub, until
 
 pytestmark = pytest.mark.usefixtures("honest")
@@ -237,7 +237,7 @@ OPENINGS = {
 def test_frames_that_may_not_be_end_the_connection(wire: Stub, sent: bytes, code: int) -> None:
     # Else its acknowledgement would come between the frames of a header block.
     with Peer(wire.ports[0], acknowledges=False) as peer:
-        assert peer.send(sent).end().codes == [code]
+        assert peer.send(sent).end(PROMPT_S).codes == [code]
 
 
 @pytest.mark.parametrize(("sent", "code"), MADE_TO_RESET.values(), ids=MADE_TO_RESET.keys())
@@ -248,7 +248,7 @@ def test_what_would_make_the_stub_reset_a_stream_ends_the_connection(
     with Peer(wire.ports[0]) as peer:
         peer.send(call(1))
         until(lambda: wire.snapshot().calls_in_flight == 1)
-        assert peer.send(sent).end().codes == [code]
+        assert peer.send(sent).end(PROMPT_S).codes == [code]
         assert not any(answer.fields for answer in peer.answers.values())
         until(lambda: wire.snapshot().calls_in_flight == 0)
 
@@ -256,7 +256,7 @@ def test_what_would_make_the_stub_reset_a_stream_ends_the_connection(
 @pytest.mark.parametrize("sent", OPENINGS.values(), ids=OPENINGS.keys())
 def test_who_does_not_speak_http2_is_left(wire: Stub, sent: bytes) -> None:
     with Peer(wire.ports[0], greets=False, acknowledges=False) as peer:
-        assert peer.send(sent).end().codes == [PROTOCOL_ERROR]
+        assert peer.send(sent).end(PROMPT_S).codes == [PROTOCOL_ERROR]
 
 
 def test_a_table_bomb_takes_no_memory(wire: Stub) -> None:
@@ -265,5 +265,5 @@ def test_a_table_bomb_takes_no_memory(wire: Stub) -> None:
     before_bytes = serving.memory_info().rss
     for _ in range(50):
         with Peer(wire.ports[0]) as peer:
-            assert peer.send(sent).end().codes == [code]
+            assert peer.send(sent).end(PROMPT_S).codes == [code]
     assert serving.memory_info().rss - before_bytes < RSS_GROWTH_BYTES

@@ -17,7 +17,7 @@ from protos.payment.v1.payment_pb2 import (
 )
 from stub_payment.payments import payment_of_invoice
 from tests.fakes.http2 import NO_ERROR, reset
-from tests.stub.peer import Peer, call
+from tests.stub.peer import PROMPT_S, Peer, call
 from tests.stub.process import DEADLINE_S, Stub, code_of, until
 
 pytestmark = pytest.mark.usefixtures("honest")
@@ -28,7 +28,7 @@ CALLS = 200
 def test_a_reset_closes_the_connection_of_its_call(wire: Stub) -> None:
     wire.configure(faults=[Fault(share=1, reset=True)])
     with Peer(wire.ports[0]) as peer:
-        assert peer.send(call(1)).end().codes == []
+        assert peer.send(call(1)).end(PROMPT_S).codes == []
         assert peer.answers == {}
     assert code_of(wire.get) is grpc.StatusCode.UNAVAILABLE
     until(lambda: wire.snapshot().calls_in_flight == 0)

@@ -45,7 +45,8 @@ from tests.stub.process import Stub, until
 FLOOD_S = 30 * SCALE
 # The honest connection's calls: so many every so often.
 HANDFUL, EVERY_S = 10, 0.05
-KEPT = 0.8
+# Of its rate; where a flood is short the little that comes late has ten times the room.
+KEPT = 0.8 if SCALE == 1 else 1 / (1 + 10 * 0.25)
 RSS_GROWTH_BYTES = 20_000_000
 # A second, ten times: the machine does other things.
 LEFT_AFTER_S = 10.0
@@ -131,28 +132,29 @@ class Honest:
     def calling(self) -> Iterator[None]:
         """Calls while the block runs. AssertionError if it loses its rate or a single call."""
         pipeline = self._background.run(Pipeline.connect(self._port))
-        over, rates = threading.Event(), []
+        over = threading.Event()
 
-        async def call_on() -> None:
+        async def call_on() -> float:
             loop = asyncio.get_running_loop()
-            start_s, sent = loop.time(), 0
+            start_s, handfuls = loop.time(), 0
             while not over.is_set():
                 pipeline.send([""] * HANDFUL)
-                sent += HANDFUL
-                await asyncio.sleep(start_s + sent / HANDFUL * EVERY_S - loop.time())
-            rates.append(pipeline.good / sent)
+                handfuls += 1
+                await asyncio.sleep(start_s + handfuls * EVERY_S - loop.time())
             await pipeline.done()
-            assert pipeline.good == sent
+            took_s = loop.time() - start_s
+            assert pipeline.good == handfuls * HANDFUL
             await pipeline.close()
+            return handfuls * EVERY_S / took_s
 
         future = asyncio.run_coroutine_threadsafe(call_on(), self._background.loop)
         try:
             yield
         finally:
             over.set()
-            future.result(60)
-        print(f"the honest connection kept {rates[0]:.1%} of its rate")
-        assert rates[0] >= KEPT
+            kept = future.result(60)
+        print(f"the honest connection kept {kept:.1%} of its rate")
+        assert kept > KEPT
 
 
 @pytest.fixture

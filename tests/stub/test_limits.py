@@ -25,7 +25,7 @@ from tests.fakes.http2 import (
     settings,
     window_update,
 )
-from tests.stub.peer import Peer, asked, call, head
+from tests.stub.peer import PROMPT_S, Peer, asked, call, head
 from tests.stub.process import Stub, until
 
 pytestmark = pytest.mark.usefixtures("honest")
@@ -76,7 +76,7 @@ def test_what_carries_nothing_may_not_come_too_often(wire: Stub, one: bytes, all
     with Peer(wire.ports[0]) as peer:
         # As many again come in during what the first take.
         peer.send(opened, one * (allowed * 3))
-        assert peer.end().codes == [ENHANCE_YOUR_CALM]
+        assert peer.end(PROMPT_S).codes == [ENHANCE_YOUR_CALM]
 
 
 def test_resets_may_not_come_too_often(wire: Stub) -> None:
@@ -89,7 +89,7 @@ def test_resets_may_not_come_too_often(wire: Stub) -> None:
     with Peer(wire.ports[0]) as peer:
         streams = range(1, 4 * RESETS, 2)
         peer.send(*(call(stream) + reset(stream) for stream in streams))
-        assert peer.end().codes == [ENHANCE_YOUR_CALM]
+        assert peer.end(PROMPT_S).codes == [ENHANCE_YOUR_CALM]
     until(lambda: wire.snapshot().calls_in_flight == 0)
     seen = wire.snapshot()
     assert seen.calls["GetPayment"] <= RESETS * 8 // 10 + RESETS + RESETS // 2
@@ -117,7 +117,7 @@ def test_streams_may_not_be_refused_too_often(wire: Stub) -> None:
     wire.configure(faults=[Fault(share=1, hang=True)])
     with Peer(wire.ports[0]) as peer:
         peer.send(*map(call, range(1, 2 * (STREAMS + 2 * RESETS), 2)))
-        assert peer.end().codes == [ENHANCE_YOUR_CALM]
+        assert peer.end(PROMPT_S).codes == [ENHANCE_YOUR_CALM]
     until(lambda: wire.snapshot().calls_in_flight == 0)
     assert wire.snapshot().calls["GetPayment"] == STREAMS
 
@@ -131,7 +131,7 @@ def test_stream_ids_do_not_run_out(wire: Stub) -> None:
         assert peer.ending.last_stream == MAXIMUM
         peer.send(frame(DATA, END_STREAM, MAXIMUM, asked()))
         assert peer.answer(MAXIMUM).payment == payment_of_invoice("inv-1")
-        assert peer.end().codes == [NO_ERROR]
+        assert peer.end(PROMPT_S).codes == [NO_ERROR]
 
 
 def test_a_client_hears_in_time_that_its_stream_ids_run_out(wire: Stub) -> None:
