@@ -35,6 +35,7 @@ _UP = "tests/e2e/test_up.py"
 # Files, and a folder, whose tests take a minute or more in one process.
 _LONGEST = (
     "tests/integration/test_services.py",
+    "tests/images/test_running.py",
     "tests/integration/test_load_runs.py",
     _UP,
     "tests/e2e/test_compare.py",

@@ -16,6 +16,7 @@ from bakeoff.owner import Owner
 
 _BUILD_DEADLINE_S = 3600.0
 _DEADLINE_S = 300.0
+_END_S = 30.0
 _TAIL_LINES = 20
 PROGRAMS = ("buildah", "runc")
 
@@ -113,12 +114,20 @@ class Buildah(Owner):
             except subprocess.TimeoutExpired:
                 raise BuildError(f"buildah {words[0]} took over {deadline_s:g} s") from None
             finally:
-                # On SIGTERM it ends what it runs; it has ended unless something went wrong.
-                process.terminate()
+                _end(process)
         if process.returncode != 0:
             tail = "\n".join((output + errors).splitlines()[-_TAIL_LINES:])
             raise BuildError(f"buildah {words[0]} failed with {process.returncode}:\n{tail}")
         return output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends what has not ended by itself. On SIGTERM buildah ends what it runs, too."""
+    process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _remove_storage(storage: Path) -> None:

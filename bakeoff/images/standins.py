@@ -1,8 +1,9 @@
 """Bases made of what this machine has, under the names that the container files give: for building
 where no registry can be reached.
 
-They are good for building only. A service's image holds nothing of its base, so its size is the
-true one; the stub's stands on its base, so its size is not.
+They are good for building only. A service's image holds nothing of its base but, in Rust's, glibc
+of the same release of Debian, so its size is the true one; the stub's stands on its base, so its
+size is not.
 """
 
 import importlib.util

@@ -1,0 +1,122 @@
+"""What is written down of images that could not be built, and read again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bakeoff.errors import BuildError, UsageError
+from bakeoff.experiment import ROOT
+from bakeoff.images.buildah import Buildah
+from bakeoff.images.builds import (
+    FILE_NAME,
+    ImageRecord,
+    build_all,
+    read_records,
+    write_records,
+)
+from bakeoff.images.standins import make_stand_in
+
+Programs = Callable[..., Path]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """Makes PATH a folder with these scripts alone, and what they need."""
+
+    def make(**scripts: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name, script in scripts.items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+        return folder
+
+    return make
+
+
+def test_without_a_builder_each_image_has_the_line_that_installs_it(programs: Programs) -> None:
+    programs(runc="")
+    records = build_all(local_bases=False, progress=lambda _: None)
+    assert set(records) == {"go", "rust", "stub"}
+    for record in records.values():
+        assert record.bytes is None and record.built_with is None
+        assert record.reason == "buildah not in PATH: apt-get install buildah runc"
+
+
+def test_a_build_that_fails_has_the_end_of_what_was_said(programs: Programs) -> None:
+    said = (
+        "[ $1 = --version ] && exec echo buildah version 1; echo pull: no such host >&2; exit 125"
+    )
+    programs(runc="", buildah=said)
+    told: list[str] = []
+    records = build_all(local_bases=False, progress=told.append)
+    assert len(told) == 3
+    for record in records.values():
+        assert record.bytes is None and record.built_with is None
+        assert record.reason == "buildah build failed with 125:\npull: no such host"
+
+
+def test_the_command_ends_with_3_where_nothing_was_built(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bakeoff.images", "build", "--results", str(tmp_path)]
+    environment = os.environ | {"PATH": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 3, done
+    assert "not built" in done.stdout
+    written = json.loads((tmp_path / FILE_NAME).read_text())
+    assert written["go"] == {
+        "bytes": None,
+        "built_with": None,
+        "reason": "buildah and runc not in PATH: apt-get install buildah runc",
+    }
+
+
+def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert read_records(tmp_path) == {}
+    records = {
+        "go": ImageRecord(bytes=18_000_000, built_with="buildah 1.28.2"),
+        "rust": ImageRecord(bytes=None, built_with=None, reason="no compiler"),
+    }
+    path = write_records(tmp_path / "results", records)
+    assert path == tmp_path / "results" / FILE_NAME
+    assert read_records(path.parent) == records
+    assert [path.name for path in path.parent.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"go": 1}', '{"go": {"bytes": "1"}}'])
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(UsageError, match=FILE_NAME):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("nginx:1.29.1-bookworm", "there is no stand-in for nginx"),
+        ("golang:1.26.8-sarge", "is made of Debian's sarge, here is"),
+    ],
+)
+def test_a_base_is_not_made_of_what_it_is_not(
+    programs: Programs, tmp_path: Path, reference: str, reason: str
+) -> None:
+    programs(runc="", buildah="exit 1")
+    with Buildah(tmp_path / "storage") as buildah, pytest.raises(BuildError, match=reason):
+        make_stand_in(buildah, reference, tmp_path / "base")
+
+
+def test_a_storage_of_its_own_goes_at_the_end(programs: Programs, tmp_path: Path) -> None:
+    programs(runc="", buildah=f'{shutil.which("mkdir")} -p "$2"; echo buildah version "$2" "$4"')
+    storage = tmp_path / "storage"
+    with Buildah(storage) as buildah:
+        assert buildah.version() == f"buildah {storage / 'root'}"
+        assert storage.exists()
+    assert not storage.exists()
