@@ -109,8 +109,8 @@ class _Status:
     def time_left(self) -> str:
         if self.ends_at is None:
             return ""
-        left_s = max(0.0, self.ends_at - time.monotonic())
-        return f"about {left_s // 60:.0f}:{left_s % 60:02.0f} left"
+        minutes, seconds = divmod(max(0, round(self.ends_at - time.monotonic())), 60)
+        return f"about {minutes}:{seconds:02d} left"
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
