@@ -171,6 +171,10 @@ FRAMES = {
     "padding with zeros in Huffman's code": (block(coded(b"\x18")), COMPRESSION_ERROR),
     "a table over 4,096 bytes": (block(b"", first=integer(4097, 5, 0x20)), COMPRESSION_ERROR),
     "a table of 2^40 bytes": (block(b"", first=integer(2**40, 5, 0x20)), COMPRESSION_ERROR),
+    "a table's size three times": (
+        block(b"", first=b"\x20" + integer(4096, 5, 0x20) + b"\x20"),
+        COMPRESSION_ERROR,
+    ),
     "a table's size after a field": (block(integer(0, 5, 0x20)), COMPRESSION_ERROR),
     # Requests.
     "an upper-case name": (with_fields(("X-Meta", "x")), PROTOCOL_ERROR),
