@@ -188,7 +188,7 @@ INSTALLED_AS = {"grpc": "grpcio", "grpc_health": "grpcio-health-checking", "goog
 
 def _imported() -> set[str]:
     """Every module that the stub and its protos import."""
-    modules = set()
+    modules: set[str] = set()
     for path in (*STUB.rglob("*.py"), *(ROOT / "protos").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
