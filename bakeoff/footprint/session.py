@@ -13,11 +13,12 @@ from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, UsageError
 from bakeoff.experiment import LOCAL, SERVICES
 from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
-from bakeoff.footprint.images import image_size, image_sizes
+from bakeoff.footprint.images import image_size
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
 from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in
 from bakeoff.hosts.host import LOCAL_COMMAND, Host
+from bakeoff.images.records import read_records
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.footprint import Amount, FootprintDocument
 from bakeoff.measure.footprintsummary import (
@@ -100,7 +101,7 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
         counter=counter(),
         skipped=["cold"] if options.skip_cold else [],
     )
-    images = image_sizes(options.results)
+    images = read_records(options.results)
     for name, manifest in manifests.items():
         one = ServiceFacts(title=manifest.title, lines=count_lines(manifest))
         one.sizes["image_bytes"] = image_size(name, images)

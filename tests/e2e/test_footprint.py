@@ -195,7 +195,9 @@ def test_into_a_folder_that_is_there(toys: Checkout) -> None:
     done = toys.run(_once(toys, "--skip", "cold"), deadline_s=DEADLINE_S)
     assert done.code == 0, done.output
     folder = (toys.results / "latest").resolve()
-    (toys.results / "images.json").write_text('{"toy": 12000000}')
+    (toys.results / "images.json").write_text(
+        '{"toy": {"bytes": 12000000, "built_with": "buildah 1"}}'
+    )
     done = toys.run(_once(toys, "--into", str(folder)), deadline_s=DEADLINE_S)
     assert done.code == 0, done.output
     assert len([one for one in toys.results.iterdir() if one.is_dir()]) == 2

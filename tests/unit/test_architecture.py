@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "contract": {"signals"},
     "footprint": {
         "build",
+        "images",
         "toolchains",
         "environment",
         "hosts",
