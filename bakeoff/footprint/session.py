@@ -17,7 +17,7 @@ from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
 from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in
 from bakeoff.hosts.host import LOCAL_COMMAND, Host
-from bakeoff.images.builds import ImageRecord, read_records
+from bakeoff.images.records import ImageRecord, read_records
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.footprint import Amount, FootprintDocument
 from bakeoff.measure.footprintsummary import (

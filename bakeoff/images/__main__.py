@@ -7,9 +7,10 @@ import click
 
 from bakeoff.errors import BakeoffError
 from bakeoff.experiment import ROOT
-from bakeoff.images.builds import build_all, write_records
+from bakeoff.images.builds import build_all
 from bakeoff.images.containerfile import container_files
 from bakeoff.images.pins import pin_files, registry_digest
+from bakeoff.images.records import write_records
 from bakeoff.images.rules import problems_of
 
 COMPOSE_FILE = ROOT / "compose.yaml"

@@ -1,31 +1,16 @@
-"""The images of a checkout: built, measured, and written down for the footprint."""
+"""The images of a checkout: built, and measured for the footprint."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
-
-from bakeoff.errors import RigError, UsageError
+from bakeoff.errors import RigError
 from bakeoff.images.buildah import Buildah
 from bakeoff.images.containerfile import container_files, external_bases, read_stages
+from bakeoff.images.records import ImageRecord
 from bakeoff.images.standins import make_stand_in
 from bakeoff.owner import Owner
-
-# In the folder of all results.
-FILE_NAME = "images.json"
-
-
-class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An image's size: the bytes of its layers, not compressed, or None with the `reason`.
-
-    `built_with` is the builder, and what its bases were; None where nothing was built.
-    """
-
-    bytes: int | None
-    built_with: str | None
-    reason: str | None = None
 
 
 def image_name(name: str) -> str:
@@ -84,30 +69,6 @@ def build_all(local_bases: bool, progress: Callable[[str], None]) -> dict[str, I
             except RigError as error:
                 records[name] = _none(error)
     return records
-
-
-def write_records(results: Path, records: Mapping[str, ImageRecord]) -> Path:
-    """Writes `images.json` into the folder of all results; its path."""
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / FILE_NAME
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(records)) + b"\n")
-    partial.replace(path)
-    return path
-
-
-def read_records(results: Path) -> dict[str, ImageRecord]:
-    """What `images.json` in the folder of all results says, by name; nothing where there is none.
-
-    Raises UsageError for a file that is something else.
-    """
-    path = results / FILE_NAME
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, ImageRecord])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"{path} has no records of images in it: {error}") from error
 
 
 def _told(made: Mapping[str, str]) -> Iterator[str]:

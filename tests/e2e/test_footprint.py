@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.images.builds import ImageRecord, write_records
+from bakeoff.images.records import ImageRecord, write_records
 from bakeoff.measure.operations import OPERATIONS
 from tests.e2e.conftest import Checkout, interrupt, wait_until
 

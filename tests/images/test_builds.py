@@ -13,13 +13,8 @@ import pytest
 from bakeoff.errors import BuildError, UsageError
 from bakeoff.experiment import ROOT
 from bakeoff.images.buildah import Buildah
-from bakeoff.images.builds import (
-    FILE_NAME,
-    ImageRecord,
-    build_all,
-    read_records,
-    write_records,
-)
+from bakeoff.images.builds import build_all
+from bakeoff.images.records import FILE_NAME, ImageRecord, read_records, write_records
 from bakeoff.images.standins import make_stand_in
 
 Programs = Callable[..., Path]

@@ -22,8 +22,9 @@ from bakeoff.build import build
 from bakeoff.experiment import LOCAL
 from bakeoff.hosts.host import Host
 from bakeoff.images.buildah import PROGRAMS
-from bakeoff.images.builds import ImageRecord, Images, image_name
+from bakeoff.images.builds import Images, image_name
 from bakeoff.images.containerfile import container_files
+from bakeoff.images.records import ImageRecord
 from bakeoff.manifest import load_manifest
 from bakeoff.rig.tokens import Credentials, mint_tokens
 from stub_payment.payments import payment_of_invoice

@@ -1,0 +1,46 @@
+"""What was built of the images, written down for the footprint: which needs no builder to read it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from bakeoff.errors import UsageError
+
+# In the folder of all results.
+FILE_NAME = "images.json"
+
+
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An image's size: the bytes of its layers, not compressed, or None with the `reason`.
+
+    `built_with` is the builder, and what its bases were; None where nothing was built.
+    """
+
+    bytes: int | None
+    built_with: str | None
+    reason: str | None = None
+
+
+def write_records(results: Path, records: Mapping[str, ImageRecord]) -> Path:
+    """Writes `images.json` into the folder of all results; its path."""
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / FILE_NAME
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(records)) + b"\n")
+    partial.replace(path)
+    return path
+
+
+def read_records(results: Path) -> dict[str, ImageRecord]:
+    """What `images.json` in the folder of all results says, by name; nothing where there is none.
+
+    Raises UsageError for a file that is something else.
+    """
+    path = results / FILE_NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, ImageRecord])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(f"{path} has no records of images in it: {error}") from error
