@@ -1,4 +1,4 @@
-"""What was built of the images, written down for the footprint: which needs no builder to read it."""
+"""What was built of the images, written down: to read it takes no builder."""
 
 from collections.abc import Mapping
 from pathlib import Path
