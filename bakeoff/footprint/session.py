@@ -13,11 +13,12 @@ from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, UsageError
 from bakeoff.experiment import LOCAL, SERVICES
 from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
+from bakeoff.footprint.images import image_size
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
 from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in
 from bakeoff.hosts.host import LOCAL_COMMAND, Host
-from bakeoff.images.records import ImageRecord, read_records
+from bakeoff.images.records import read_records
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.footprint import Amount, FootprintDocument
 from bakeoff.measure.footprintsummary import (
@@ -103,7 +104,7 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
     images = read_records(options.results)
     for name, manifest in manifests.items():
         one = ServiceFacts(title=manifest.title, lines=count_lines(manifest))
-        one.sizes["image_bytes"] = _image_size(images.get(name))
+        one.sizes["image_bytes"] = image_size(name, images)
         one.lacking = lacking(manifest)
         if manifest.footprint is None:
             nothing = Amount(value=None, reason=NO_SECTION)
@@ -116,12 +117,6 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
         one.changes = {key: change.file for key, change in changes if change is not None}
         facts.services[name] = one
     return facts
-
-
-def _image_size(record: ImageRecord | None) -> Amount:
-    if record is None:
-        return Amount(value=None, reason="no image was built: `make images`")
-    return Amount(value=record.bytes, reason=record.reason)
 
 
 def _time(

@@ -1,4 +1,4 @@
-"""The images of a checkout: built, and measured for the footprint."""
+"""The images of a checkout: built, and measured."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -38,8 +38,8 @@ class Images(Owner):
         made: dict[str, str] = {}
         volumes: list[str] = []
         for reference in external_bases(stages) if self._local_bases else ():
-            folder = self._folder / f"base-{len(list(self._folder.iterdir()))}"
-            stand_in = make_stand_in(self.buildah, reference, folder)
+            folder = tempfile.mkdtemp(dir=self._folder, prefix="base-")
+            stand_in = make_stand_in(self.buildah, reference, Path(folder))
             made[reference] = stand_in.made_of
             volumes += stand_in.volumes
         self.buildah.build(container_file, image, volumes)

@@ -1,4 +1,4 @@
-"""What was built of the images, written down: to read it takes no builder."""
+"""What is known of images, for the footprint: `images.json` in the folder of all results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,6 @@ import msgspec
 
 from bakeoff.errors import UsageError
 
-# In the folder of all results.
 FILE_NAME = "images.json"
 
 
@@ -23,7 +22,7 @@ class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_records(results: Path, records: Mapping[str, ImageRecord]) -> Path:
-    """Writes `images.json` into the folder of all results; its path."""
+    """Writes the records, by the names of the images, into the folder of all results; the path."""
     results.mkdir(parents=True, exist_ok=True)
     path = results / FILE_NAME
     partial = path.with_suffix(".partial")
@@ -33,7 +32,7 @@ def write_records(results: Path, records: Mapping[str, ImageRecord]) -> Path:
 
 
 def read_records(results: Path) -> dict[str, ImageRecord]:
-    """What `images.json` in the folder of all results says, by name; nothing where there is none.
+    """What was written, by the names of the images; nothing where there is no file.
 
     Raises UsageError for a file that is something else.
     """

@@ -27,8 +27,12 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES = "/etc/ssl:/etc/ssl:ro"
 # Of the interpreter's library: tests, and what other projects installed.
 _NOT_COPIED = shutil.ignore_patterns("test", "site-packages", "__pycache__", "config-*")
-# Wheels may take these for granted beside what Python itself needs.
-_WHEELS_NEED = ("libstdc++.so.6", "libgcc_s.so.1")
+# What wheels may take for granted beside what Python itself needs: PEP 599's list of what is in
+# every system, less what is for screens.
+_WHEELS_NEED = {
+    *("libgcc_s.so.1", "libstdc++.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libc.so.6"),
+    *("libutil.so.1", "libpthread.so.0", "libresolv.so.2", "libnsl.so.1"),
+}
 
 
 @dataclass(frozen=True)

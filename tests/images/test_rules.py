@@ -1,5 +1,6 @@
 """What is asked of a container file: ours keep it, and each thing that is left out is named."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -180,15 +181,40 @@ def test_hadolint_would_find_something(tmp_path: Path) -> None:
     assert "DL3007" in done.stdout
 
 
+STUB = ROOT / "stub_payment"
+# What is imported by another name than it is installed by.
+INSTALLED_AS = {"grpc": "grpcio", "grpc_health": "grpcio-health-checking", "google": "protobuf"}
+
+
+def _imported() -> set[str]:
+    """Every module that the stub and its protos import."""
+    modules: set[str] = set()
+    for path in (*STUB.rglob("*.py"), *(ROOT / "protos").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module)
+    return modules
+
+
+def test_the_stub_is_shipped_with_what_it_imports() -> None:
+    tops = {module.partition(".")[0] for module in _imported()}
+    foreign = tops - sys.stdlib_module_names - {"bakeoff", "protos", "stub_payment"}
+    lines = (STUB / "requirements.in").read_text().splitlines()
+    wanted = {line for line in lines if not line.startswith("#")}
+    assert {INSTALLED_AS.get(name, name) for name in foreign} == wanted
+    # Of this project's own, what is copied: the package alone would bring all the harness needs.
+    assert {name for name in _imported() if name.startswith("bakeoff")} == {"bakeoff.errors"}
+    assert "COPY bakeoff/__init__.py bakeoff/errors.py " in FILES["stub"].read_text()
+
+
 def test_the_stub_is_shipped_with_the_versions_of_the_checkout() -> None:
     def pins(path: Path) -> set[str]:
         return set(re.findall(r"^(\S+==\S+) \\$", path.read_text(), flags=re.MULTILINE))
 
-    stub = pins(ROOT / "stub_payment" / "requirements.lock")
+    stub = pins(STUB / "requirements.lock")
     assert stub and stub <= pins(ROOT / "requirements.lock")
-    wanted = [
-        line
-        for line in (ROOT / "stub_payment" / "requirements.in").read_text().splitlines()
-        if not line.startswith("#")
-    ]
-    assert set(wanted) <= {pin.partition("==")[0] for pin in stub}
+    wanted = (STUB / "requirements.in").read_text().splitlines()
+    named = {line for line in wanted if not line.startswith("#")}
+    assert named <= {pin.partition("==")[0] for pin in stub}

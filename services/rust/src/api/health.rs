@@ -68,11 +68,12 @@ pub fn probe(addr: SocketAddr) -> io::Result<()> {
     connection.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
-    match answer.split(' ').nth(1) {
+    let status = answer
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
+    match status {
         Some("200") => Ok(()),
-        status => Err(io::Error::other(format!(
-            "/livez answered {}",
-            status.unwrap_or("nothing")
-        ))),
+        Some(status) => Err(io::Error::other(format!("/livez answered {status}"))),
+        None => Err(io::Error::other("/livez was not answered in HTTP")),
     }
 }
