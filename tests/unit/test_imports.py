@@ -11,7 +11,7 @@ DEADLINE_S = 60.0
 @pytest.mark.parametrize(
     ("program", "spared"),
     [
-        ("bakeoff.cli", "matplotlib scipy.special scipy.stats scipy.optimize locust"),
+        ("bakeoff.cli", "matplotlib scipy.special scipy.stats scipy.optimize locust dockerfile"),
         ("bakeoff.hosts.remote", "numpy scipy grpc psycopg locust matplotlib"),
         ("bakeoff.nullserver", "numpy scipy grpc psycopg locust matplotlib"),
         ("bakeoff.load", "scipy grpc psycopg matplotlib"),
