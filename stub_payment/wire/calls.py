@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError, Message
 
@@ -22,10 +22,10 @@ MAXIMUM_REQUEST_ID_BYTES = 128  # of those that are remembered; the services all
 _log = logging.getLogger(__name__)
 
 
-class Owner(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Owner:
     """What a call does to its connection."""
 
-    stream_ended: Callable[[Stream], None]
     flush_soon: Callable[[], None]
     retire: Callable[[], None]
     abort: Callable[[], None]
@@ -34,8 +34,9 @@ class Owner(NamedTuple):
 class Calls:
     """Calls of one connection."""
 
-    def __init__(self, outbox: Outbox, owner: Owner) -> None:
+    def __init__(self, outbox: Outbox, end: Callable[[Stream], None], owner: Owner) -> None:
         self._outbox = outbox
+        self._end = end
         self._owner = owner
 
     def start(self, stream: Stream, method: Method, message: bytes) -> None:
@@ -43,8 +44,11 @@ class Calls:
         try:
             if stream.timeout_s == 0:
                 raise Refusal(DEADLINE_EXCEEDED, "the deadline had passed")
+            request_id = stream.request_id
             answer = method.call(
-                method.parse(message), _text(stream.request_id), self._owner.retire
+                method.parse(message),
+                None if request_id is None else _text(request_id),
+                self._owner.retire,
             )
         except DecodeError:
             self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
@@ -64,11 +68,11 @@ class Calls:
     def refuse(self, stream: Stream, refusal: Refusal) -> None:
         """Ends a stream with a status."""
         self._outbox.refuse(stream, refusal)
-        self._owner.stream_ended(stream)
+        self._end(stream)
 
     def _answer(self, stream: Stream, answer: Message) -> None:
         if self._outbox.answer(stream, answer.SerializeToString()):
-            self._owner.stream_ended(stream)
+            self._end(stream)
 
     def _fail(self, stream: Stream, error: Exception) -> None:
         _log.error("a call failed", exc_info=error)
@@ -96,9 +100,5 @@ class Calls:
         self._owner.flush_soon()
 
 
-def _text(request_id: bytes | None) -> str | None:
-    return (
-        None
-        if request_id is None
-        else request_id[:MAXIMUM_REQUEST_ID_BYTES].decode(errors="replace")
-    )
+def _text(request_id: bytes) -> str:
+    return request_id[:MAXIMUM_REQUEST_ID_BYTES].decode(errors="replace")

@@ -8,7 +8,7 @@ from typing import cast
 from stub_payment.wire import frames, limits
 from stub_payment.wire.blocks import check_priority
 from stub_payment.wire.bodies import Bodies
-from stub_payment.wire.calls import Calls, Owner
+from stub_payment.wire.calls import Owner
 from stub_payment.wire.frames import ConnectionFault, ErrorCode, Setting
 from stub_payment.wire.limits import Allowance, Budget
 from stub_payment.wire.methods import Methods
@@ -22,9 +22,6 @@ from stub_payment.wire.watch import Watch
 _GREETING = frames.settings(OURS) + frames.window_update(
     0, limits.CONNECTION_WINDOW_BYTES - frames.DEFAULT_WINDOW
 )
-# What the peer sends before its window is topped up.
-_TOP_UP_BYTES = limits.CONNECTION_WINDOW_BYTES // 4
-_LAST_STREAM_ID = frames.STREAM_MASK - limits.SPARE_STREAM_IDS
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,6 @@ class Connection(asyncio.Protocol):
         self._streams = self._make_streams()
         self._reader = self._make_reader()
         self._transport: asyncio.Transport | None = None
-        self._received_bytes = 0
         self._watch = Watch(self._reader, self._streams, self._outbox)
         self._flushing = False
         self._closing = False
@@ -63,12 +59,11 @@ class Connection(asyncio.Protocol):
         return Allowance(what, burst, per_s, self._loop.time)
 
     def _make_streams(self) -> Streams:
-        owner = Owner(self._stream_ended, self._flush_soon, self.retire, self.abort)
         return Streams(
             self._shared.methods,
             Bodies(self._shared.held, self._chatter),
             self._outbox,
-            Calls(self._outbox, owner),
+            Owner(self._flush_soon, self.retire, self.abort),
             self._allowance("resets", limits.RESETS_BURST, limits.RESETS_PER_S),
             self._chatter,
         )
@@ -76,7 +71,7 @@ class Connection(asyncio.Protocol):
     def _make_reader(self) -> FrameReader:
         return FrameReader(
             {
-                frames.DATA: self._on_data,
+                frames.DATA: self._streams.data,
                 frames.PRIORITY: self._on_priority,
                 frames.RST_STREAM: self._on_reset,
                 frames.SETTINGS: self._on_settings,
@@ -86,7 +81,7 @@ class Connection(asyncio.Protocol):
                 frames.WINDOW_UPDATE: self._on_window_update,
             },
             unknown=lambda *_: self._chatter.take(),
-            on_block=self._on_block,
+            on_block=self._streams.block,
         )
 
     # What the loop calls.
@@ -152,9 +147,6 @@ class Connection(asyncio.Protocol):
     def _unsent_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def _stream_ended(self, stream: Stream) -> None:
-        self._streams.end(stream)
-
     def _fail(self, fault: ConnectionFault) -> None:
         last_id = max(0, self._streams.last_id)
         self._outbox.frames.append(frames.goaway(last_id, fault.code, fault.reason))
@@ -184,18 +176,6 @@ class Connection(asyncio.Protocol):
             self._close()
 
     # The frames.
-
-    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._received_bytes += len(payload)
-        if self._received_bytes > _TOP_UP_BYTES:
-            self._outbox.frames.append(frames.window_update(0, self._received_bytes))
-            self._received_bytes = 0
-        self._streams.data(stream_id, flags, payload)
-
-    def _on_block(self, stream_id: int, flags: int, block: bytes) -> None:
-        self._streams.block(stream_id, flags, block)
-        if stream_id > _LAST_STREAM_ID:
-            self.retire()
 
     def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()

@@ -70,7 +70,8 @@ class HeadReader:
     def read(self, block: bytes, wants_request_id: bool) -> tuple[Head, int | None]:
         """The head of a request and its content-length. Raises ConnectionFault."""
         for known in self._known:
-            if block.startswith(known.beginning) and block.endswith(known.ending):
+            beginning, ending, _ = known
+            if block.startswith(beginning) and block.endswith(ending):
                 head = self._between(block, known, wants_request_id)
                 if head is not None:
                     return head, None
@@ -96,7 +97,8 @@ class HeadReader:
         """The head where each field between is literal, short and known by name, else None."""
         if len(block) > _SHORT_BLOCK_BYTES:
             return None
-        position, end = len(known.beginning), len(block) - len(known.ending)
+        beginning, ending, route = known
+        position, end = len(beginning), len(block) - len(ending)
         names, timeout, request_id = self._names, None, None
         try:
             while position < end:
@@ -121,7 +123,7 @@ class HeadReader:
                     check(value)
         except (IndexError, HuffmanError, Refusal):
             return None
-        return (known.route, timeout, request_id) if position == end else None
+        return (route, timeout, request_id) if position == end else None
 
     def _timeout_s(self, key: bytes, value: bytes, coded: int) -> float:
         seconds = timeout_s(decode(value) if coded else value)

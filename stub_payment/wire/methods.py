@@ -1,7 +1,7 @@
 """What is served: the provider's methods and the health service, by path."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -14,7 +14,8 @@ from stub_payment.servicer import Servicer
 Call = Callable[..., Message | Awaitable[Message]]
 
 
-class Method(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Method:
     """How a request's bytes become a message, and a message an answer."""
 
     parse: Callable[[bytes], Message]

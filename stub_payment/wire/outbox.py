@@ -1,5 +1,6 @@
 """What goes to the peer, within the windows that it grants (RFC 9113, section 6.9)."""
 
+import struct
 from collections.abc import Iterable, Sequence
 
 from stub_payment.refusal import Refusal
@@ -41,6 +42,9 @@ _TRAILERS = _field(b"grpc-status", b"0")
 # The frames around an answer, up to their streams.
 _HEAD = frame(HEADERS, END_HEADERS, 0, _GRPC)[:5]
 _TAIL = frame(HEADERS, END_HEADERS | END_STREAM, 0, _TRAILERS)[:5]
+# All of an answer before its message, the prefix of which is a flag and its size; and after it.
+_pack_head = struct.Struct(f">5sI{len(_GRPC)}sHBBBIBI").pack
+_pack_tail = struct.Struct(f">5sI{len(_TRAILERS)}s").pack
 _ACCEPTED = _field(b"grpc-accept-encoding", b"identity")
 _NO_TABLE = b"\x20"
 MAXIMUM_SHOWN = 160  # characters of a grpc-message
@@ -62,7 +66,6 @@ class Outbox:
 
     def answer(self, stream: Stream, message: bytes) -> bool:
         """A message and the status OK. Returns whether all of it could go."""
-        stream_id = pack_u32(stream.id)
         length = PREFIX_BYTES + len(message)
         if (
             length <= self._window_bytes
@@ -72,24 +75,19 @@ class Outbox:
             and not self._owes_update
         ):
             self._window_bytes -= length
+            size = len(message)
             self.frames.append(
-                b"".join(
-                    (
-                        *(_HEAD, stream_id, _GRPC),
-                        *(
-                            data_header(length, 0, stream.id),
-                            b"\0",
-                            pack_u32(len(message)),
-                            message,
-                        ),
-                        *(_TAIL, stream_id, _TRAILERS),
-                    )
+                _pack_head(
+                    *(_HEAD, stream.id, _GRPC),
+                    *(length >> 8, length & 0xFF, DATA, 0, stream.id, 0, size),
                 )
+                + message
+                + _pack_tail(_TAIL, stream.id, _TRAILERS)
             )
             return True
         self._head(stream, 0, _GRPC)
         body = b"".join((b"\0", pack_u32(len(message)), message))
-        tail = b"".join((_TAIL, stream_id, _TRAILERS))
+        tail = _pack_tail(_TAIL, stream.id, _TRAILERS)
         return self._send(stream, body, tail)
 
     def refuse(self, stream: Stream, refusal: Refusal) -> None:

@@ -51,9 +51,10 @@ class FrameReader:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        position = 0 if self._greeted else self._greet(data)
+        start = position = 0 if self._greeted else self._greet(data)
         if self._greeted:
-            position = self._frames(data, position)
+            position = self._frames(data, start)
+        self.frames_read |= position > start
         self._rest = data[position:]
 
     def _greet(self, data: bytes) -> int:
@@ -82,7 +83,6 @@ class FrameReader:
                 flags, stream_id & frames.STREAM_MASK, data[start:end]
             )
             position = end
-            self.frames_read = True
         return position
 
     def settled(self) -> None:

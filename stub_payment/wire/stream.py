@@ -11,23 +11,18 @@ from stub_payment.wire.routes import Route
 class Stream:
     """What a connection keeps of a stream until it has ended. Equal to itself alone."""
 
-    __slots__ = (
-        "age_sweeps",
-        "answer",
-        "blocked",
-        "body",
-        "content_length",
-        "ended",
-        "held_bytes",
-        "id",
-        "length_bytes",
-        "received_bytes",
-        "request_id",
-        "route",
-        "task",
-        "timeout_s",
-        "window_bytes",
-    )
+    # Of the class until they change: most streams are answered before any of them does.
+    content_length: int | None = None
+    body: bytearray | None = None
+    received_bytes = 0  # of DATA frames, as the window counts them
+    length_bytes = 0  # those without padding
+    ended = False  # whether the request has
+    window_bytes = 0  # what the peer granted beside its initial window, less what was sent
+    held_bytes = 0  # taken from the budget of messages
+    blocked = False  # whether its answer was, at the last sweep
+    age_sweeps = 0  # since it began to wait for the peer
+    task: asyncio.Task[None] | None = None
+    answer: Awaitable[Message] | None = None
 
     def __init__(
         self, stream_id: int, route: Route, timeout_s: float | None, request_id: bytes | None
@@ -36,18 +31,6 @@ class Stream:
         self.route = route
         self.timeout_s = timeout_s
         self.request_id = request_id
-        self.content_length: int | None = None
-        self.body: bytearray | None = None
-        self.received_bytes = 0  # of DATA frames, as the window counts them
-        self.length_bytes = 0  # those without padding
-        self.ended = False  # whether the request has
-        # What the peer granted beside its initial window, less what was sent.
-        self.window_bytes = 0
-        self.held_bytes = 0  # taken from the budget of unfinished messages
-        self.blocked = False  # whether its answer was, at the last sweep
-        self.age_sweeps = 0  # sweeps since it began to wait for the peer
-        self.task: asyncio.Task[None] | None = None
-        self.answer: Awaitable[Message] | None = None
 
     def close_answer(self, _task: asyncio.Task[None]) -> None:
         """Ends what was to be awaited, if it never was."""

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from stub_payment.refusal import Refusal
 from stub_payment.wire import limits
 from stub_payment.wire.bodies import Bodies
-from stub_payment.wire.calls import Calls
+from stub_payment.wire.calls import Calls, Owner
 from stub_payment.wire.frames import (
     END_STREAM,
+    STREAM_MASK,
     ConnectionFault,
     ErrorCode,
     Setting,
     reset,
     settings,
+    window_update,
 )
 from stub_payment.wire.heads import HeadReader
 from stub_payment.wire.limits import Allowance
@@ -22,6 +24,9 @@ from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.stream import Stream
 
 _REMEMBERED_GAPS = 16
+# What the peer sends before its window is topped up.
+_TOP_UP_BYTES = limits.CONNECTION_WINDOW_BYTES // 4
+_LAST_STREAM_ID = STREAM_MASK - limits.SPARE_STREAM_IDS
 # A table of size 0 lets each header block stand for itself. Whoever calls a method is asked for it.
 _NO_TABLE = settings({Setting.HEADER_TABLE_SIZE: 0})
 
@@ -34,14 +39,15 @@ class Streams:
         methods: Methods,
         bodies: Bodies,
         outbox: Outbox,
-        calls: Calls,
+        owner: Owner,
         resets: Allowance,
         chatter: Allowance,
     ) -> None:
         self._reader = HeadReader(methods)
         self._bodies = bodies
         self._outbox = outbox
-        self._calls = calls
+        self._owner = owner
+        self._calls = Calls(outbox, self.end, owner)
         self._resets = resets
         self._chatter = chatter
         self._open: dict[int, Stream] = {}
@@ -49,6 +55,7 @@ class Streams:
         self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_GAPS)
         self._ended_early: dict[int, None] = {}
         self._asked_for_no_table = False
+        self._received_bytes = 0
         self.last_id = -1
         self.wants_request_ids = False
         self.refuses_all = False
@@ -84,8 +91,12 @@ class Streams:
             self._reader.read_trailers(block)
             self._request_ended(stream)
 
-    def data(self, stream_id: int, flags: int, payload: bytes) -> None:
+    def data(self, flags: int, stream_id: int, payload: bytes) -> None:
         """A DATA frame."""
+        self._received_bytes += len(payload)
+        if self._received_bytes > _TOP_UP_BYTES:
+            self._outbox.frames.append(window_update(0, self._received_bytes))
+            self._received_bytes = 0
         stream = self._open.get(stream_id)
         if stream is None:
             self._late(stream_id)
@@ -135,7 +146,8 @@ class Streams:
     def end(self, stream: Stream) -> None:
         """Forgets a stream."""
         self._open.pop(stream.id, None)
-        self._bodies.drop(stream)
+        if stream.held_bytes:
+            self._bodies.drop(stream)
 
     def _begin(self, stream_id: int, flags: int, block: bytes) -> None:
         if not stream_id & 1:
@@ -156,6 +168,8 @@ class Streams:
         stream = Stream(stream_id, route, timeout_s, request_id)
         stream.content_length = length
         self._open[stream_id] = stream
+        if stream_id > _LAST_STREAM_ID:
+            self._owner.retire()
         if not self._asked_for_no_table and route.method is not None:
             self._asked_for_no_table = True
             self._outbox.frames.append(_NO_TABLE)

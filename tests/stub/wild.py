@@ -52,6 +52,9 @@ class Connection:
     acknowledges: bool = True
 
 
+KEYS = 50  # of idempotency, so that some come again
+
+
 class Wild:
     """Draws connections. Without `pads` they are the same but for padding and segments."""
 
@@ -61,10 +64,13 @@ class Wild:
         self._random = random.Random(seed)
         self._form = random.Random(seed + 1)
         self._calls = 0
+        self._keys: list[int] = []
 
     def connection(self, calls: int) -> Connection:
         """One with so many calls."""
         draw = self._random
+        # Of the calls at once on a connection an engine may take any first: no two have one key.
+        self._keys = draw.sample(range(KEYS), calls)
         table_bytes = draw.choice([0, draw.randrange(TABLE_BYTES), TABLE_BYTES])
         head = _HeadWriter(draw, table_bytes)
         streams = sorted(draw.sample(range(1, 100 * calls, 2), calls))
@@ -108,7 +114,7 @@ class Wild:
                 return "/grpc.health.v1.Health/Check", asked.SerializeToString()
             case 2 | 3 | 4:
                 charge = CreatePaymentRequest(
-                    idempotency_key=f"{self._seed}-{draw.randrange(50)}",
+                    idempotency_key=f"{self._seed}-{self._keys.pop()}",
                     invoice_id=draw.choice(["inv-1", "", self._text()]),
                     amount_cents=draw.choice([1, 1200, 10**12, 0, -1]),
                     currency=draw.choice(["EUR", "eur", "", "USD"]),
