@@ -24,6 +24,7 @@ from bakeoff.images.buildah import Buildah
 _DEADLINE_S = 60.0
 # Debian's own, which the toolchain's are put before.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_GO_CACHE = "/go/cache"  # where the machine's is mounted, whatever the home in the base
 _CERTIFICATES = "/etc/ssl:/etc/ssl:ro"
 # Of the interpreter's library: tests, and what other projects installed.
 _NOT_COPIED = shutil.ignore_patterns("test", "site-packages", "__pycache__", "config-*")
@@ -64,12 +65,17 @@ def _go(buildah: Buildah, reference: str, folder: Path) -> StandIn:
     buildah.commit(
         reference,
         _skeleton(folder),
-        {"PATH": f"/opt/go/bin:{_PATH}", "GOPATH": "/go", "GOTOOLCHAIN": "local"},
+        {
+            "PATH": f"/opt/go/bin:{_PATH}",
+            "GOPATH": "/go",
+            "GOCACHE": _GO_CACHE,
+            "GOTOOLCHAIN": "local",
+        },
     )
     volumes = (
         f"{root}:/opt/go:ro",
         f"{_made(_said('go', 'env', 'GOMODCACHE'))}:/go/pkg/mod",
-        f"{_made(_said('go', 'env', 'GOCACHE'))}:/root/.cache/go-build",
+        f"{_made(_said('go', 'env', 'GOCACHE'))}:{_GO_CACHE}",
     )
     version = _said("go", "env", "GOVERSION")
     return StandIn(f"{version} and Debian of this machine", (*_system(), *volumes))
