@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from bakeoff.errors import PartDiedError
 from bakeoff.measure.records import Finding
 from bakeoff.measure.validity import part_died
+from bakeoff.owner import Owner
 from bakeoff.rig.rig import Rig
 
 # A part of the rig that dies twice is not started a third time.
@@ -16,29 +16,17 @@ _DEATHS_ALLOWED = 1
 Result = TypeVar("Result")
 
 
-class Upkeep:
-    """A context manager. `rig` is the one that is up; what died is added to `findings`."""
+class Upkeep(Owner):
+    """Owns `rig`, the one that is up; what died is added to `findings`."""
 
     def __init__(self, bring_up: Callable[[ExitStack], Rig], findings: list[Finding]) -> None:
         self._bring_up = bring_up
         self._findings = findings
-        self._stack = ExitStack()
         self._deaths = 0
         self.rig: Rig
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.rig = self._bring_up(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+    def _begin(self, stack: ExitStack) -> None:
+        self.rig = self._bring_up(stack)
 
     def mend(self, error: PartDiedError, where: str) -> None:
         """Ends what is left of the rig and brings another one up. Raises the error where it was
@@ -48,7 +36,7 @@ class Upkeep:
             raise error
         self._findings.append(part_died(error.part, str(error), where))
         self._stack.close()
-        self.__enter__()
+        self._begin_all()
 
     def attempt(self, where: str, work: Callable[[Rig], Result]) -> Result:
         """What `work` returns; it is done again where a part died in it."""
