@@ -132,7 +132,8 @@ def _time(
         facts.environment = describe({LOCAL: host}, plan_cores(host.facts().affinity, None, False))
         workspaces = _copied(manifests, options.workspace)
         database_url = _database(stack, host, manifests, options)
-        logs = folder.path / "builds"
+        # A path as given can be relative, and a program is started in its own folder.
+        logs = folder.path.resolve() / "builds"
         logs.mkdir(exist_ok=True)
         benches = {
             name: Bench(workspace, host, database_url, logs)

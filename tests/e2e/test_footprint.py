@@ -1,6 +1,7 @@
 """`bakeoff footprint` whole, on a toy that is built in no time and on a larger one."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def toys(checkout: Checkout) -> Checkout:
 
 
 def _argv(checkout: Checkout, *words: str) -> list[str]:
-    return checkout.argv("footprint", "--results", str(checkout.results), *words)
+    # Seen from where it runs, as the default is.
+    results = os.path.relpath(checkout.results, checkout.path)
+    return checkout.argv("footprint", "--results", results, *words)
 
 
 def _once(checkout: Checkout, *words: str) -> list[str]:
