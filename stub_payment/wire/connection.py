@@ -33,6 +33,15 @@ class Shared:
     held: Budget = field(default_factory=lambda: Budget(limits.MAXIMUM_HELD_BYTES))
     connections: "set[Connection]" = field(default_factory=set)
 
+    def sweep(self) -> None:
+        """Ends what waits too long for its peer, and sets how many streams a connection may have;
+        called every `limits.SWEEP_S`."""
+        open_streams = sum(connection.open_streams for connection in self.connections)
+        crowded = open_streams > limits.MAXIMUM_OPEN_STREAMS
+        maximum = limits.STREAMS_IN_A_CROWD if crowded else limits.MAXIMUM_CONCURRENT_STREAMS
+        for connection in list(self.connections):
+            connection.sweep(maximum)
+
 
 class Connection(asyncio.Protocol):
     """Speaks HTTP/2 with one peer."""
@@ -131,8 +140,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def sweep(self) -> None:
-        """Ends what waits too long for the peer; called every `limits.SWEEP_S`."""
+    @property
+    def open_streams(self) -> int:
+        """Requests and answers under way."""
+        return len(self._streams)
+
+    def sweep(self, maximum_streams: int) -> None:
+        """Ends what waits too long for the peer; from now on it may have so many streams."""
+        self._streams.maximum = maximum_streams
         if self._closing:
             self._closing_sweeps += 1
             heard = self._closing_sweeps > 1 and not self._unsent_bytes()

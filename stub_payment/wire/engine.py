@@ -63,5 +63,4 @@ class WireEngine:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(limits.SWEEP_S)
-            for connection in list(self._shared.connections):
-                connection.sweep()
+            self._shared.sweep()

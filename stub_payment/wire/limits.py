@@ -11,6 +11,10 @@ from stub_payment.wire.frames import ConnectionFault, ErrorCode
 
 MAXIMUM_CONNECTIONS = 4096
 MAXIMUM_CONCURRENT_STREAMS = 1024
+# Over all connections of a process, as counted at each sweep: above it a connection gets few, so
+# that whoever opened the many leaves some to the others.
+MAXIMUM_OPEN_STREAMS = 65_536
+STREAMS_IN_A_CROWD = 16
 MAXIMUM_FRAME_BYTES = 16_384
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024
 # Of names, values and 32 bytes a field, as RFC 9113 counts them, and of a block's own bytes.

@@ -56,6 +56,7 @@ class Streams:
         self._ended_early: dict[int, None] = {}
         self._asked_for_no_table = False
         self._received_bytes = 0
+        self.maximum = limits.MAXIMUM_CONCURRENT_STREAMS
         self.last_id = -1
         self.wants_request_ids = False
         self.refuses_all = False
@@ -160,7 +161,7 @@ class Streams:
             self._gaps.append((self.last_id, stream_id))
         (route, timeout_s, request_id), length = self._reader.read(block, self.wants_request_ids)
         self.last_id = stream_id
-        if len(self._open) >= limits.MAXIMUM_CONCURRENT_STREAMS:
+        if len(self._open) >= self.maximum:
             self._resets.take()
             self._remember(stream_id)
             self._outbox.frames.append(reset(stream_id, ErrorCode.REFUSED_STREAM))

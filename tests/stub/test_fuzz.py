@@ -112,7 +112,7 @@ async def fuzz(servicer: Servicer, mutants: Mutants, frames: int, process: psuti
             if wire.ended or wire.aborted:
                 break
             if draw.random() < 0.1:
-                connection.sweep()
+                shared.sweep()
                 await asyncio.sleep(0)
         if draw.random() < 0.2:
             await asyncio.sleep(0.001)

@@ -9,8 +9,15 @@ from hpack import Encoder
 
 from protos.payment.v1.payment_pb2 import Payment
 from stub_payment.refusal import INTERNAL, OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNKNOWN
+from stub_payment.wire import limits
 from stub_payment.wire.frames import ConnectionFault, ErrorCode
-from stub_payment.wire.limits import MAXIMUM_HELD_BYTES, UNCOUNTED_BODY_BYTES, Allowance
+from stub_payment.wire.limits import (
+    MAXIMUM_HELD_BYTES,
+    STREAMS_IN_A_CROWD,
+    SWEEP_S,
+    UNCOUNTED_BODY_BYTES,
+    Allowance,
+)
 from tests.fakes.http2 import (
     COMPRESSION_ERROR,
     DATA,
@@ -19,11 +26,12 @@ from tests.fakes.http2 import (
     HEADERS,
     PING,
     PROTOCOL_ERROR,
+    RST_STREAM,
     frame,
     message,
     reset,
 )
-from tests.stub.peer import CALL, asked, head
+from tests.stub.peer import CALL, asked, call, head
 from tests.unit.wirepeer import WirePeer, in_loop, shared
 
 MAXIMUM_REFUSAL_BYTES = 512
@@ -224,3 +232,27 @@ async def test_a_block_has_two_table_sizes_at_most(updates: bytes, codes: list[i
     peer.send(frame(DATA, END_STREAM, 1, asked()))
     assert peer.ending.codes == codes
     assert (1 in peer.answers) is (not codes)
+
+
+# Streams of all connections.
+
+
+@in_loop
+async def test_in_a_crowd_a_connection_gets_few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAXIMUM_OPEN_STREAMS", 100)
+    crowd = WirePeer()
+    crowd.send(*map(head, range(1, 2 * 101, 2)))
+    other = WirePeer(crowd.common)
+    other.sweep(SWEEP_S)
+    ids = list(range(1, 2 * (STREAMS_IN_A_CROWD + 1), 2))
+    other.send(*map(head, ids))
+    refused = ids.pop()
+    assert [found.kind for found in other.of(refused)] == [RST_STREAM]
+    assert other.answers.keys() & set(ids) == set()
+    other.send(*(frame(DATA, END_STREAM, stream, asked("inv-1")) for stream in ids))
+    assert {other.answers[stream].status for stream in ids} == {OK}
+    crowd.connection.connection_lost(None)
+    other.sweep(SWEEP_S)
+    later = range(101, 101 + 4 * STREAMS_IN_A_CROWD, 2)
+    other.send(*(call(stream, asked("inv-1")) for stream in later))
+    assert {other.answers[stream].status for stream in later} == {OK}

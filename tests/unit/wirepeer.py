@@ -123,7 +123,7 @@ class WirePeer(Received):
     def sweep(self, seconds: float) -> Self:
         """That much time goes by."""
         for _ in range(round(seconds / SWEEP_S)):
-            self.connection.sweep()
+            self.common.sweep()
         return self.hear()
 
     def of(self, stream: int) -> list[Frame]:
