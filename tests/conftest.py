@@ -43,6 +43,8 @@ _LONGEST = (
     "tests/running/test_outages.py",
     "tests/e2e/",
 )
+# Folders whose tests start the services or the stub.
+_SLOW = {"contract", "running", "stub"}
 _BUILT = {"contract", "money", "running"}
 # Of a release build of both, from nothing, on a machine that does other things, too.
 _BUILD_S = 1800.0
@@ -76,7 +78,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: _place(item.nodeid))
     usual_s = float(config.getini("timeout"))
     for item in items:
-        if _BUILT.intersection(item.path.relative_to(_HERE).parts):
+        folders = item.path.relative_to(_HERE).parts
+        if _SLOW.intersection(folders):
+            item.add_marker(pytest.mark.slow)
+        if _BUILT.intersection(folders):
             marker = item.get_closest_marker("timeout")
             own_s = usual_s if marker is None else float(marker.args[0])
             item.add_marker(pytest.mark.timeout(own_s + _BUILD_S), append=False)

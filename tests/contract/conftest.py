@@ -16,13 +16,6 @@ BASE_URL = os.environ.get("BAKEOFF_BASE_URL")
 SERVICES = os.environ.get("BAKEOFF_SERVICES", "go,rust").split(",")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Target]]:
     """Services by name: each is started when it is first asked for, and lives as long as all."""
