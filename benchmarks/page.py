@@ -45,8 +45,8 @@ _NOTES = """
 - **End to end**: the Go service on a core of its own at its capacity, Postgres, stub and
   generator on the others. `stock` is FastHttpUser and the grpcio stub.
 - **Lateness**: sent minus intended at half of the generator's capacity, its engine on a core of
-  its own, over a minute in three windows; `bare` is a loop that only wakes up at the same
-  instants on the same core.
+  its own, over a minute in twelve windows, in turn with those of `bare`, a loop that only wakes up
+  at the same instants on the same core; `over` is the difference of two that stand together.
 - **Master**: a worker's report merged by the master of a simulated swarm; see
   [scale.md](scale.md)."""
 
@@ -56,7 +56,7 @@ def page(found: Mapping[str, float], repeats: int) -> str:
     return "\n".join(
         [
             _HEADER.format(repeats=repeats, machine=_machine()),
-            "## Ratios and differences of medians",
+            "## Ratios of medians, and medians of differences",
             "| what | figure | aim |",
             "|---|---|---|",
             *_compared(found),
@@ -78,7 +78,7 @@ def _compared(found: Mapping[str, float]) -> Iterator[str]:
 
 def _measured(found: Mapping[str, float]) -> Iterator[str]:
     for key, median in found.items():
-        if key in RATIOS or key in DIFFERENCES or key.endswith(("_low", "_high")):
+        if key in RATIOS or key.endswith(("_low", "_high")):
             continue
         spread = (found.get(f"{key}_{end}") for end in ("low", "high"))
         shown = (f"{end:,.4g}" if end is not None else "" for end in spread)
