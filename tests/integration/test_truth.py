@@ -7,14 +7,21 @@ median of five windows of 20 s, and the tolerances are those of an instrument. T
 nothing is grossly wrong: its tolerance for the time between client and server is ten times as
 wide, and the stall, which is five times as short, scatters by the few hundred arrivals in it. Two
 workers share the generator's core; in the short version one test has them.
+
+No instrument is nearer to the server than the machine lets a blocking socket be, whose two wake-ups
+take up to 0.25 ms on virtual machines. So beside each window the same is measured with one: where
+that takes longer than the tolerance, it is the tolerance.
 """
 
 import os
+import socket
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -38,6 +45,7 @@ WINDOWS = 5 if FULL else 3
 WINDOW_S = 20.0 if FULL else 3.0
 # Client minus server at p50: the loopback and a wake-up.
 BETWEEN_MS = 0.15 if FULL else 1.5
+PROBES = 1000 if FULL else 100
 # What counts as near the service time of 1 ms, beside a stall of 500.
 NEAR_MS = 2.5 if FULL else 15.0
 SHARE = 0.05 if FULL else 0.10
@@ -59,6 +67,8 @@ class Window:
     measurement: PhaseMeasurement
     client: NDArray[np.int64]
     server: NDArray[np.int64]
+    # Client minus server at p50, of a blocking socket beside it.
+    floor_ms: float
 
     @property
     def latency_ms(self) -> NDArray[np.float64]:
@@ -131,13 +141,51 @@ def measure(
         server = read_log(log)
         server = server[np.argsort(server[:, 0])]
         assert server[:, 0].tolist() == list(range(len(client)))
-        windows.append(Window(measurement, client, server))
+        windows.append(Window(measurement, client, server, blocking_ms(log)))
     return windows
+
+
+def blocking_ms(log: Path) -> float:
+    """Client minus server at p50 of a blocking socket on the generator's core: a request, then a
+    pause, as long as arrivals are apart."""
+    spans_ns: list[int] = []
+    with logging_server(log, "--mode", "fixed", "--ms", "2") as host, on_core(GENERATOR_CORE):
+        address = urlsplit(host)
+        assert address.hostname and address.port
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for number in range(PROBES):
+                sent_ns = time.monotonic_ns()
+                connection.sendall(f"GET /r/{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+                spans_ns.append(time.monotonic_ns() - sent_ns)
+                time.sleep(1 / RATE)
+    server = read_log(log)
+    server = server[np.argsort(server[:, 0])]
+    between_ns = np.array(spans_ns) - (server[:, 2] - server[:, 1])
+    return float(np.median(between_ns)) / 1e6
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """This thread has that core alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def median(windows: list[Window], figure: Callable[[Window], float]) -> float:
     """The median of a figure over the windows."""
     return statistics.median(figure(window) for window in windows)
+
+
+def tolerance_ms(windows: list[Window]) -> float:
+    """Of client minus server at p50: what the machine lets a blocking socket have, where that is
+    longer."""
+    return max(BETWEEN_MS, median(windows, lambda one: one.floor_ms))
 
 
 def check_between(name: str, windows: list[Window]) -> float:
@@ -155,7 +203,8 @@ def check_between(name: str, windows: list[Window]) -> float:
     print(
         f"\n{name}: client minus server p50 {from_due:.3f} ms from the intended start, "
         f"{from_sent:.3f} ms from sending; lateness p50 {late[0]:.3f} p99 {late[1]:.3f} "
-        f"p99.9 {late[2]:.3f} ms"
+        f"p99.9 {late[2]:.3f} ms; of a blocking socket "
+        f"{median(windows, lambda one: one.floor_ms):.3f} ms"
     )
     return from_due
 
@@ -173,7 +222,7 @@ def check_percentile(name: str, windows: list[Window], percentile: float) -> Non
     reported = median(windows, lambda one: one.percentile_ms(percentile))
     truth = median(windows, lambda one: float(np.percentile(one.truth_ms, percentile)))
     print(f"{name}: p{percentile:g} {reported:.3f} ms, truth {truth:.3f} ms")
-    assert abs(reported - truth) <= SHARE * truth + BETWEEN_MS
+    assert abs(reported - truth) <= SHARE * truth + tolerance_ms(windows)
 
 
 workers_in_full = pytest.mark.parametrize("generator", [1, 2] if FULL else [1], indirect=True)
@@ -182,14 +231,14 @@ workers_in_full = pytest.mark.parametrize("generator", [1, 2] if FULL else [1], 
 @pytest.mark.parametrize("generator", [1, 2], indirect=True)
 def test_fixed(generator: tuple[Locust, Path], tmp_path: Path) -> None:
     windows = measure(generator, tmp_path / "log", "fixed", "--ms", "2")
-    assert check_between("fixed 2 ms", windows) <= BETWEEN_MS
+    assert check_between("fixed 2 ms", windows) <= tolerance_ms(windows)
     check_percentile("fixed 2 ms", windows, 50)
 
 
 @workers_in_full
 def test_lognormal(generator: tuple[Locust, Path], tmp_path: Path) -> None:
     windows = measure(generator, tmp_path / "log", "lognormal", "--ms", "5", "--sigma", "0.8")
-    assert check_between("lognormal", windows) <= BETWEEN_MS
+    assert check_between("lognormal", windows) <= tolerance_ms(windows)
     check_percentile("lognormal", windows, 50)
     check_percentile("lognormal", windows, 99)
 
@@ -210,7 +259,7 @@ def test_mm1(generator: tuple[Locust, Path], tmp_path: Path, load: float) -> Non
     mean_ms = median(windows, lambda one: float(one.latency_ms.mean()))
     theory_ms = service_ms / (1 - load)
     print(f"{name}: mean {mean_ms:.3f} ms, theory {theory_ms:.3f} ms")
-    assert abs(mean_ms - theory_ms) <= (0.10 if FULL else 0.35) * theory_ms + BETWEEN_MS
+    assert abs(mean_ms - theory_ms) <= (0.10 if FULL else 0.35) * theory_ms + tolerance_ms(windows)
 
 
 @workers_in_full
