@@ -18,8 +18,10 @@ _FINAL = 200
 class Owner(Protocol):
     """Who is told what becomes of a request, and that the connection is gone."""
 
-    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
-        """The answer is whole."""
+    def answered(
+        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
+    ) -> None:
+        """The answer is whole. Whoever keeps `received`, all of it as it came, copies it."""
 
     def broken(self, done_ns: int, reason: str) -> None:
         """There will be no whole answer to the request under way."""
@@ -61,8 +63,8 @@ class Connection(ABC):
         """Closes at once; the owner hears `lost`, and `broken` for a request under way does not
         come any more."""
 
-    def data_received(self, data: bytes) -> None:
-        """Some bytes have come."""
+    def data_received(self, data: bytes | memoryview) -> None:
+        """Some bytes have come, which stay there until this returns."""
         now = monotonic_ns()
         if self.ready:
             # Nobody asked for anything: the connection is out of step.
@@ -79,7 +81,7 @@ class Connection(ABC):
             status, keep_alive = ends.pop()
             body = pieces.pop()
         else:
-            self._begun.append(data)
+            self._begun.append(bytes(data))
             while ends and ends[0][0] < _FINAL:
                 del ends[0]
             if not ends:
@@ -98,14 +100,13 @@ class Connection(ABC):
         self._owner.answered(now, status, body, data)
 
     def _new_parser(self) -> httptools.HttpResponseParser:
-        ended = self._ends.append
-
-        def on_message_complete() -> None:
-            # The parser forgets both with the message.
-            ended((parser.get_status_code(), parser.should_keep_alive()))
-
-        heard = SimpleNamespace(on_body=self._body.append, on_message_complete=on_message_complete)
-        parser = httptools.HttpResponseParser(heard)
+        """With each message's end its status and its keep-alive, which the parser forgets with it,
+        go to `_ends`: without a Python frame, by iterators that never end."""
+        parser = httptools.HttpResponseParser.__new__(httptools.HttpResponseParser)
+        statuses, alive = iter(parser.get_status_code, None), iter(parser.should_keep_alive, None)
+        ends = map(self._ends.append, zip(statuses, alive, strict=True))
+        heard = SimpleNamespace(on_body=self._body.append, on_message_complete=ends.__next__)
+        parser.__init__(heard)  # type: ignore[misc]
         return parser
 
     def _ended(self, error: Exception | None) -> None:

@@ -83,7 +83,9 @@ class Exchange(Lane):
                 turn.set_result(None)
                 return
 
-    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+    def answered(
+        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
+    ) -> None:
         expect = self._expect
         right = status == expect or (expect is None and status < wire.ERROR)
         self.books.rows += (
@@ -96,7 +98,7 @@ class Exchange(Lane):
             self._tag,
         )
         self.sent_ns = 0
-        response = Response(status, body, received)
+        response = Response(status, body, bytes(received))
         if not right:
             self._deliver(None, RequestFailed(f"unexpected status {status}", response))
         elif self._answer is None:

@@ -164,16 +164,18 @@ class ClosedPacer:
         # Parked lanes, and what will wake up those that pause between two tasks.
         self._idle: dict[Lane, asyncio.TimerHandle | None] = {}
         self._running = False
+        # Running without pauses: the usual case.
+        self._at_once = False
 
     def start(self) -> None:
         delay_s = max(0, self._start_ns - monotonic_ns()) / NS
         asyncio.get_running_loop().call_later(delay_s, self._release)
 
     def stop(self) -> None:
-        self._running = False
+        self._running = self._at_once = False
 
     def take(self, lane: Lane) -> Arrival | None:
-        if self._running and self._pause_s is None:
+        if self._at_once:
             self.begun += 1
             return next(self._arrivals)
         timer = None
@@ -198,6 +200,7 @@ class ClosedPacer:
 
     def _release(self) -> None:
         self._running = True
+        self._at_once = self._pause_s is None
         for lane in list(self._idle):
             self._start(lane)
 

@@ -56,7 +56,9 @@ class RequestLane(Lane):
         self._due_ns = due_ns or now
         connection.write(data)
 
-    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+    def answered(
+        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
+    ) -> None:
         if status != self._expect and (self._expect is not None or status >= wire.ERROR):
             status += wire.UNEXPECTED
         self._record(
