@@ -18,6 +18,9 @@ _FINAL = 200
 class Owner(Protocol):
     """Who is told what becomes of a request, and that the connection is gone."""
 
+    # When the request was sent, as its owner has it; set again where that is put off.
+    sent_ns: int
+
     def answered(
         self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
     ) -> None:
@@ -56,7 +59,7 @@ class Connection(ABC):
 
     @abstractmethod
     def write(self, request: bytes) -> None:
-        """Sends now."""
+        """Sends now, or with the others of a turn of the poller's."""
 
     @abstractmethod
     def abort(self) -> None:

@@ -38,14 +38,14 @@ class Exchange(Lane):
     def send(self, data: bytes, tag: int, expect: int | None) -> None:
         """Sends a request on the connection, which is ready."""
         self.by_hand = False
-        self.sent_ns = now = monotonic_ns()
+        self.sent_ns = monotonic_ns()
         if self.fresh:
             self.fresh = False
-            self._due_ns = self.intended_ns or now
+            self._due_ns = self.intended_ns
             self._tag = tag + self.mark
         else:
             self.books.followed += 1
-            self._due_ns = now
+            self._due_ns = 0
             self._tag = tag + wire.TAG_FOLLOWED
         self._expect = expect
         connection = self.connection
@@ -88,16 +88,16 @@ class Exchange(Lane):
     ) -> None:
         expect = self._expect
         right = status == expect or (expect is None and status < wire.ERROR)
+        sent_ns, self.sent_ns = self.sent_ns, 0
         self.books.rows += (
-            self._due_ns,
-            self.sent_ns,
+            self._due_ns or sent_ns,
+            sent_ns,
             done_ns,
             status if right else wire.UNEXPECTED + status,
             len(body),
             crc32(body),
             self._tag,
         )
-        self.sent_ns = 0
         response = Response(status, body, bytes(received))
         if not right:
             self._deliver(None, RequestFailed(f"unexpected status {status}", response))

@@ -57,7 +57,8 @@ class Lane(ABC):
         self.choose: Callable[[int], int] | None = None
         # While the pacer looks for an arrival.
         self.parked = False
-        # The request under way; `sent_ns` is 0 without one.
+        # The request under way; `sent_ns` is 0 without one, `_due_ns` where it was due when it was
+        # sent.
         self.sent_ns = 0
         self._due_ns = 0
         self._tag = 0
@@ -154,5 +155,5 @@ class Lane(ABC):
         self._sample(done_ns, wire.BROKEN)
 
     def _sample(self, done_ns: int, outcome: int) -> None:
-        self.books.rows += (self._due_ns, self.sent_ns, done_ns, outcome, 0, 0, self._tag)
-        self.sent_ns = 0
+        sent_ns, self.sent_ns = self.sent_ns, 0
+        self.books.rows += (self._due_ns or sent_ns, sent_ns, done_ns, outcome, 0, 0, self._tag)

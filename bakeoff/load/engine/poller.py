@@ -1,25 +1,35 @@
 """The sockets of one run, in an epoll of their own that the event loop watches as one file.
 
 A loop's own stream costs a microsecond or more for each answer. Here whatever is ready is read in
-one turn, and by its edge: the kernel does not look at a socket again that has been read empty.
+one turn, and by its edge: the kernel does not look at a socket again that has been read empty. What
+the answers of a turn give to send goes out together when all are read: a server that answers faster
+than we ask would else fall asleep after each request, and each would pay for waking it.
 """
 
 import asyncio
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
+from typing import Protocol
 
 # The other end has nothing more to send, or never will.
 ENDED = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 _EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-# At once, so that timers and others have their turn.
-_EVENTS_A_TURN = 256
+# At once, so that timers and others have their turn, and what is to be sent does not wait long.
+_EVENTS_A_TURN = 64
 
 OnReady = Callable[[int], None]
 
 
+class Sender(Protocol):
+    """Who has something to send at the end of a turn."""
+
+    def flush(self) -> None:
+        """Sends it now, if it still can."""
+
+
 class Poller:
-    """Calls `on_ready(events)` for each socket in it that has news, and `after_turn` when all of a
-    turn have been heard, until it is closed."""
+    """Calls `on_ready(events)` for each socket in it that has news, `flush` of those who put
+    themselves into `senders` while `in_turn`, and `after_turn`; until it is closed."""
 
     def __init__(self, after_turn: Callable[[], None]) -> None:
         self._after_turn = after_turn
@@ -27,6 +37,8 @@ class Poller:
         self._epoll = epoll()
         self._poll = self._epoll.poll
         self._on_ready: dict[int, OnReady] = {}
+        self.in_turn = False
+        self.senders: list[Sender] = []
         self._loop.add_reader(self._epoll.fileno(), self._turn)
 
     def add(self, descriptor: int, on_ready: OnReady) -> None:
@@ -48,7 +60,14 @@ class Poller:
 
     def _turn(self) -> None:
         on_ready = self._on_ready
-        for descriptor, events in self._poll(0, _EVENTS_A_TURN):
-            # Still there: a socket is closed by its own news, or in a turn of the loop's.
-            on_ready[descriptor](events)
+        self.in_turn = True
+        try:
+            for descriptor, events in self._poll(0, _EVENTS_A_TURN):
+                # Still there: a socket is closed by its own news, or in a turn of the loop's.
+                on_ready[descriptor](events)
+        finally:
+            self.in_turn = False
+            senders, self.senders = self.senders, []
+            for sender in senders:
+                sender.flush()
         self._after_turn()

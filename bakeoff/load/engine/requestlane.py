@@ -52,8 +52,8 @@ class RequestLane(Lane):
         self._tag = tag + mark
         connection = self.connection
         connection.ready = False
-        self.sent_ns = now = monotonic_ns()
-        self._due_ns = due_ns or now
+        self.sent_ns = monotonic_ns()
+        self._due_ns = due_ns
         connection.write(data)
 
     def answered(
@@ -61,10 +61,10 @@ class RequestLane(Lane):
     ) -> None:
         if status != self._expect and (self._expect is not None or status >= wire.ERROR):
             status += wire.UNEXPECTED
+        sent_ns, self.sent_ns = self.sent_ns, 0
         self._record(
-            (self._due_ns, self.sent_ns, done_ns, status, len(body), crc32(body), self._tag)
+            (self._due_ns or sent_ns, sent_ns, done_ns, status, len(body), crc32(body), self._tag)
         )
-        self.sent_ns = 0
         # As in `begin`: whoever is answered is neither parked nor occupied.
         if self.connection.ready:
             pacer = self.pacer

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from os import write as os_write
+from time import monotonic_ns
 
 from bakeoff.load.engine.answers import Connection, Owner
 from bakeoff.load.engine.poller import ENDED, Poller
@@ -36,6 +37,20 @@ class SocketConnection(Connection):
         self.ready = True
 
     def write(self, request: bytes) -> None:
+        if self._poller.in_turn:
+            self._unsent = request
+            self._poller.senders.append(self)
+        else:
+            self._send(request)
+
+    def flush(self) -> None:
+        """Sends what a turn of the poller's had to send."""
+        if not self._closing:
+            request, self._unsent = self._unsent, b""
+            self._owner.sent_ns = monotonic_ns()
+            self._send(request)
+
+    def _send(self, request: bytes) -> None:
         try:
             written = os_write(self._descriptor, request)
         except BlockingIOError:
@@ -57,7 +72,7 @@ class SocketConnection(Connection):
             self._last = True
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
-            self.write(unsent)
+            self._send(unsent)
         while not self._closing:
             try:
                 read_bytes = self._receive_into(_BUFFER)
