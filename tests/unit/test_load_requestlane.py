@@ -87,6 +87,8 @@ def test_a_connection_that_is_given_up_hears_nothing_more() -> None:
     heard: list[str] = []
 
     class Owner:
+        sent_ns = 0
+
         def answered(self, *_: object) -> None:
             heard.append("answered")
 

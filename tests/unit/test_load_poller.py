@@ -1,0 +1,127 @@
+"""The turns of the engine's poller: all that has come is heard, then what is to go is sent."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from time import monotonic_ns
+from zlib import crc32
+
+import pytest
+
+from bakeoff.load.engine.poller import Poller
+from bakeoff.load.engine.sockets import SocketConnection
+
+DEADLINE_S = 30.0
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        found.settimeout(DEADLINE_S)
+        yield found
+
+
+class Asker:
+    """Sends its next request as soon as it has an answer, and notes both."""
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name = name
+        self.notes = notes
+        self.sent_ns = 0
+        self.handed_over_ns = 0
+        self.connection: SocketConnection
+
+    def ask(self) -> None:
+        self.connection.ready = False
+        self.sent_ns = self.handed_over_ns = monotonic_ns()
+        self.connection.write(f"GET /{self.name} HTTP/1.1\r\n\r\n".encode())
+
+    def answered(self, done_ns: int, status: int, body: bytes, received: object) -> None:
+        assert (status, crc32(body)) == (200, crc32(b"a"))
+        self.notes.append(f"{self.name} heard")
+        self.ask()
+
+    def broken(self, done_ns: int, reason: str) -> None:
+        self.notes.append(f"{self.name} broken")
+
+    def lost(self) -> None:
+        self.notes.append(f"{self.name} lost")
+
+
+def sends(notes: list[str], asker: Asker) -> None:
+    """Notes what the connection of an asker puts off and then sends."""
+    flush = asker.connection.flush
+
+    def noted() -> None:
+        notes.append(f"{asker.name} sent")
+        flush()
+
+    asker.connection.flush = noted  # type: ignore[method-assign]
+
+
+def test_a_turn_hears_all_before_it_sends(listener: socket.socket) -> None:
+    notes: list[str] = []
+
+    async def run() -> None:
+        poller = Poller(lambda: notes.append("over"))
+        address = listener.getsockname()
+        askers = [Asker(name, notes) for name in "ab"]
+        ends = []
+        for asker in askers:
+            asker.connection = SocketConnection(asker, poller, *address)
+            await asker.connection.open()
+            ends.append(listener.accept()[0])
+            sends(notes, asker)
+            # Outside of a turn it goes at once.
+            asker.ask()
+            ends[-1].settimeout(DEADLINE_S)
+            assert ends[-1].recv(4096).startswith(f"GET /{asker.name}".encode())
+            assert asker.sent_ns == asker.handed_over_ns
+        # Opened connections are news too, without any bytes.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        notes.clear()
+        for end in ends:
+            end.sendall(ANSWER)
+        async with asyncio.timeout(DEADLINE_S):
+            while "over" not in notes:
+                await asyncio.sleep(0)
+        for asker, end in zip(askers, ends, strict=True):
+            assert end.recv(4096).startswith(f"GET /{asker.name}".encode())
+            assert asker.sent_ns > asker.handed_over_ns
+            end.close()
+            asker.connection.abort()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        poller.close()
+
+    asyncio.run(run())
+    heard, sent = {"a heard", "b heard"}, {"a sent", "b sent"}
+    assert (set(notes[:2]), set(notes[2:4]), notes[4]) == (heard, sent, "over")
+
+
+def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socket.socket) -> None:
+    notes: list[str] = []
+
+    async def run() -> None:
+        poller = Poller(lambda: notes.append("over"))
+        asker = Asker("a", notes)
+        asker.connection = SocketConnection(asker, poller, *listener.getsockname())
+        await asker.connection.open()
+        end = listener.accept()[0]
+        end.settimeout(DEADLINE_S)
+        asker.ask()
+        end.recv(4096)
+        # The answer, and at once the end of the connection.
+        end.sendall(ANSWER)
+        end.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(DEADLINE_S):
+            while "a lost" not in notes:
+                await asyncio.sleep(0.001)
+        assert end.recv(4096) == b""
+        end.close()
+        poller.close()
+
+    asyncio.run(run())
+    assert next(note for note in notes if note.startswith("a ")) == "a heard"
