@@ -82,7 +82,7 @@ def measure(options: Options, progress: Progress) -> Outcome:
         document = footprint_document(facts, finished=error is None)
         stored = folder.write_footprint(document)
     if error is not None and options.into is not None:
-        progress.note(f"what this run has is in {stored}")
+        progress.note(f"not finished: what this run has is in {stored}")
     return Outcome(folder, document, error)
 
 

@@ -193,16 +193,13 @@ def test_a_cache_that_cannot_be_emptied_is_named(workspace: Workspace, tmp_path:
 def test_a_copy_that_cannot_be_written_is_named(
     workspace: Workspace, manifest: ServiceManifest
 ) -> None:
-    assert manifest.footprint is not None and manifest.footprint.leaf is not None
+    assert manifest.footprint is not None
+    leaf = manifest.footprint.changes["leaf"]
     workspace.refresh()
-    file = workspace.folder / manifest.footprint.leaf.file
+    file = workspace.folder / leaf.file
     file.unlink()
     file.mkdir()
-    for work in (
-        workspace.refresh,
-        workspace.restore,
-        lambda: workspace.change(manifest.footprint.leaf),
-    ):
+    for work in (workspace.refresh, workspace.restore, lambda: workspace.change(leaf)):
         with pytest.raises(RigError, match=str(file)):
             work()
 
