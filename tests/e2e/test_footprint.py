@@ -194,20 +194,22 @@ def test_a_build_that_fails_at_once_leaves_no_results(toys: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "says", "timed"),
     [
-        ("/* What an invoice may come to. */", "/* nowhere */", "/* nowhere */"),
-        ('"out/dev/toy"', '"out/dev/toys"', "no artifact at"),
+        ("/* What an invoice may come to. */", "/* nowhere */", "/* nowhere */", []),
+        ('"out/dev/toy"', '"out/dev/toys"', "no artifact at", ["cold_release_build"]),
     ],
 )
 def test_a_mistake_in_the_manifest_is_found_early(
-    toys: Checkout, old: str, new: str, says: str
+    toys: Checkout, old: str, new: str, says: str, timed: list[str]
 ) -> None:
     _replace(toys.path / "services" / "toy" / "service.toml", old, new)
     done = toys.run(_once(toys), deadline_s=DEADLINE_S)
     assert done.code == 2, done.output
-    assert says in done.output
-    assert "leaf changed" not in done.output
+    assert says in done.output.replace("\n", " ")
+    assert (toys.results / "latest").exists() == bool(timed)
+    if timed:
+        assert [run["operation"] for run in _document(toys)["runs"]] == timed
 
 
 def test_a_service_without_a_footprint_section_has_its_lines(toys: Checkout) -> None:
