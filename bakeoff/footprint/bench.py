@@ -25,7 +25,7 @@ KINDS: Mapping[str, Kind] = {
 }
 NO_SECTION = "no [footprint] in service.toml"
 # As lld, mold and gold sign what they link. GNU's ld does not.
-_LINKER = re.compile(rb"\0(?:Linker: ([^\0(]+)|(mold \d[^\0(]*)|(gold \d[^\0(]*))")
+_LINKER = re.compile(rb"\0(?:Linker: |(?=mold \d)|(?=gold \d))([^\0(]+)")
 
 
 class Bench:
@@ -95,7 +95,7 @@ class Bench:
         neither does."""
         program = self._program()
         if program is not None and (signed := _LINKER.search(program.read_bytes())) is not None:
-            return next(filter(None, signed.groups())).decode(errors="replace").strip()
+            return signed[1].decode(errors="replace").strip()
         command = self._workspace.section.linker
         # It is a remark in a report, for which no timed run is given up.
         with suppress(BuildError, MissingToolError):
