@@ -199,6 +199,8 @@ def footprint(
     as_json: bool,
 ) -> None:
     """Counts the lines of services and times their builds and tests."""
+    if into is not None:
+        reports.check_readable(ResultsFolder.open(into))
     options = session.Options(
         services=services.split(","),
         results=results,
@@ -213,7 +215,7 @@ def footprint(
     if as_json:
         display.result(msgspec.json.encode(outcome.document).decode())
     else:
-        display.show(reports.footprint_summary(outcome.folder))
+        display.show(reports.footprint_summary(outcome.document, outcome.folder))
     if outcome.error is not None:
         raise outcome.error
 

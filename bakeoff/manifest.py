@@ -19,6 +19,8 @@ _FILE_LIMIT_BYTES = 64 * 1024
 
 Command = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 Variable = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")]
+# Of names of variables, as of a shell: `CARGO_*`.
+Pattern = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_*?]+\Z")]
 Line = Annotated[str, Meta(min_length=1, pattern=r"\A[^\n]*\Z")]
 
 
@@ -80,13 +82,17 @@ class FootprintSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What `bakeoff footprint` needs beside the build.
 
     `caches` are the variables that say where the compiler keeps what it has compiled, each with
-    the folder that it means in this one; a cold build has them empty. `fetch` fills the
-    registry's caches. `direct_dependencies` and `all_dependencies` print a line for each, name and
-    version first, and one for the service itself. `linker` prints the linker's version where the
-    program does not name it.
+    the folder that it means in this one; a cold build has them empty. Of the user's environment,
+    variables that match a pattern of `unset` and none of `keep` are dropped, so that none steers a
+    build; then those of `environment` are set. `fetch` fills the registry's caches.
+    `direct_dependencies` and `all_dependencies` print a line for each, name and version first, and
+    one for the service itself. `linker` prints the linker's version where the program does not
+    name it.
     """
 
     caches: Annotated[dict[Variable, str], Meta(min_length=1)]
+    unset: list[Pattern] = []
+    keep: list[Pattern] = []
     environment: dict[Variable, str] = {}
     fetch: Command | None = None
     check: Command | None = None
@@ -96,6 +102,12 @@ class FootprintSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     dev: DevSection | None = None
     leaf: ChangeSection | None = None
     hub: ChangeSection | None = None
+
+    @property
+    def changes(self) -> dict[str, ChangeSection]:
+        """The changes that it names, by what is changed: the leaf, the hub."""
+        named = {"leaf": self.leaf, "hub": self.hub}
+        return {name: change for name, change in named.items() if change is not None}
 
     @property
     def commands(self) -> list[list[str]]:
@@ -250,6 +262,5 @@ def _footprint_paths(section: FootprintSection | None) -> list[tuple[str, str]]:
     if section is None:
         return []
     named = [(f"footprint.caches.{name}", path) for name, path in section.caches.items()]
-    changes = (("leaf", section.leaf), ("hub", section.hub))
-    named += [(f"footprint.{name}.file", one.file) for name, one in changes if one is not None]
+    named += [(f"footprint.{name}.file", one.file) for name, one in section.changes.items()]
     return named + ([("footprint.dev.artifact", section.dev.artifact)] if section.dev else [])

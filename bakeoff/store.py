@@ -32,6 +32,7 @@ RUN_SCHEMA = "bakeoff.run/1"
 FOOTPRINT_SCHEMA = "bakeoff.footprint/1"
 _RUN = "run.json"
 _FOOTPRINT = "footprint.json"
+_UNFINISHED_FOOTPRINT = "footprint.unfinished.json"
 _DOCUMENTS = (_RUN, _FOOTPRINT)
 # Of a service's log that is longer, head and tail are kept.
 LOG_LIMIT_BYTES = 5_000_000
@@ -46,6 +47,7 @@ class ResultsFolder:
     def __init__(self, path: Path, latest_in: Path | None = None) -> None:
         self.path = path
         self._latest_in = latest_in
+        self._had_footprint = (path / _FOOTPRINT).is_file()
 
     @classmethod
     def create(cls, root: Path, workload: str, now: datetime, rounds: bool = True) -> Self:
@@ -149,10 +151,21 @@ class ResultsFolder:
         """Whether there is a comparison in it, be it a part of one."""
         return (self.path / _RUN).is_file() or (self.path / "rounds").is_dir()
 
-    def write_footprint(self, document: FootprintDocument) -> None:
-        """Replaces footprint.json in one step."""
+    def write_footprint(self, document: FootprintDocument) -> Path:
+        """Replaces footprint.json in one step; returns the file.
+
+        One that an earlier run left stands until this one is finished: until then it is written
+        beside it, to footprint.unfinished.json.
+        """
+        unfinished = self.path / _UNFINISHED_FOOTPRINT
+        if self._had_footprint and not document.finished:
+            self.write_file(unfinished.name, _pretty(document))
+            return unfinished
         self.write_file(_FOOTPRINT, _pretty(document))
+        with _writing(unfinished):
+            unfinished.unlink(missing_ok=True)
         self._become_latest()
+        return self.path / _FOOTPRINT
 
     def read_footprint(self) -> FootprintDocument | None:
         """footprint.json, or None where there is none."""
@@ -167,6 +180,14 @@ class ResultsFolder:
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
+
+    def make_folder(self, name: str) -> Path:
+        """Makes a subfolder where there is none yet; its path, absolute for programs that are
+        started elsewhere."""
+        path = self.path.resolve() / name
+        with _writing(path):
+            path.mkdir(exist_ok=True)
+        return path
 
     def _become_latest(self) -> None:
         if self._latest_in is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from bakeoff.errors import ResultsError
+from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.store import ResultsFolder
 from reports import terminal
 from reports.data import load
@@ -14,7 +14,7 @@ from reports.junit import junit
 from reports.markdown import markdown
 from reports.plot import Plot
 
-__all__ = ["build", "footprint_summary", "summaries", "terminal_summary"]
+__all__ = ["build", "check_readable", "footprint_summary", "summaries", "terminal_summary"]
 
 
 def build(results: ResultsFolder) -> None:
@@ -40,10 +40,19 @@ def build(results: ResultsFolder) -> None:
     results.write_file("junit.xml", junit(data.document))
 
 
+def check_readable(results: ResultsFolder) -> None:
+    """ResultsError for a folder that `build` could not make a report of, before there is more in
+    it."""
+    results.read_footprint()
+    if results.has_run:
+        load(results)
+
+
 def summaries(results: ResultsFolder) -> list[Text]:
     """What a folder has, for a terminal: its comparison, its footprint, or both."""
     found = [terminal_summary(results)] if results.has_run else []
-    return found + ([footprint_summary(results)] if results.read_footprint() is not None else [])
+    sizes = results.read_footprint()
+    return found + ([footprint_summary(sizes, results)] if sizes is not None else [])
 
 
 def terminal_summary(results: ResultsFolder) -> Text:
@@ -51,11 +60,8 @@ def terminal_summary(results: ResultsFolder) -> Text:
     return terminal.summary(results.read_run(), results.path)
 
 
-def footprint_summary(results: ResultsFolder) -> Text:
-    """The summary of a footprint for a terminal; raises ResultsError where there is none."""
-    document = results.read_footprint()
-    if document is None:
-        raise ResultsError(f"{results.path} has no footprint.json")
+def footprint_summary(document: FootprintDocument, results: ResultsFolder) -> Text:
+    """The summary of a footprint for a terminal; `results` is the folder that its report is in."""
     return footprint_terminal(document, results.path)
 
 

@@ -11,7 +11,7 @@ from bakeoff.measure.post import POST_CPUS, POST_SAYS, POST_SERVICES
 from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, estimate
 from bakeoff.measure.words import format_ratio
-from reports import facts, footprint
+from reports import facts, footprintclaims
 from reports.work import audit_rows
 
 _TEN_K_RPS = 10_000
@@ -38,7 +38,7 @@ def claims(
     elsewhere = "not measured by this run; `bakeoff footprint --into` this folder measures it"
     if sizes is not None:
         elsewhere = f"not measured: the footprint is of {' and '.join(sizes.services)}"
-    sized = sizes if sizes is not None and footprint.is_of_the_post(sizes) else None
+    sized = sizes if sizes is not None and footprintclaims.is_of_the_post(sizes) else None
     return [
         Claim(
             1,
@@ -61,9 +61,13 @@ def claims(
         Claim(
             4,
             "Cold builds are nearly 20 times slower in Rust, incremental ones 6 to 8 times.",
-            footprint.claim_4(sized) if sized else elsewhere,
+            footprintclaims.claim_4(sized) if sized else elsewhere,
         ),
-        Claim(5, "The line counts are close.", footprint.claim_5(sized) if sized else elsewhere),
+        Claim(
+            5,
+            "The line counts are close.",
+            footprintclaims.claim_5(sized) if sized else elsewhere,
+        ),
         Claim(6, "Rewriting is almost never worth it.", _break_even(document)),
         Claim(
             7,

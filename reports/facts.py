@@ -12,7 +12,6 @@ from typing import Any
 from bakeoff.measure import words
 from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK
-from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.metrics import METRICS, format_number, format_value
 from bakeoff.measure.post import POST_SERVICES
 from bakeoff.measure.records import Finding, RoundRecord
@@ -104,23 +103,6 @@ def heading(document: RunDocument) -> str:
     names = labels(document)
     what = " against ".join(reversed(names)) if names else "no service"
     return f"{what}: {document.experiment.get('workload', 'unknown workload')}"
-
-
-def machines(document: RunDocument | FootprintDocument) -> list[str]:
-    """A line for each machine, such as `local: Example CPU, 2 cores, 8.00 GB, Linux 6.1`."""
-    hosts = document.environment.get("hosts")
-    lines = []
-    for name, host in (hosts if isinstance(hosts, dict) else {}).items():
-        known = host if isinstance(host, dict) else {}
-        memory, cores = known.get("memory_bytes"), known.get("cores")
-        parts = [
-            known.get("cpu_model"),
-            counted(cores, "core") if isinstance(cores, int) else None,
-            quantity("rss_steady_bytes", memory) if isinstance(memory, int | float) else None,
-            f"Linux {known['kernel']}" if known.get("kernel") else None,
-        ]
-        lines.append(f"{name}: {', '.join(str(part) for part in parts if part) or 'unknown'}")
-    return lines
 
 
 def null_service(document: RunDocument) -> str | None:

@@ -4,15 +4,14 @@ from collections.abc import Iterable
 
 from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.post import POST_TITLE
-from reports import facts, footprint
+from reports import facts, footprint, footprintclaims
 from reports.markup import bullets, cell, escape, paragraphs, table
 
 
 def footprint_markdown(document: FootprintDocument) -> str:
     """summary.md of a folder that has a footprint alone."""
     head = [f"# {escape(footprint.heading(document))}"]
-    machine = paragraphs([f"{document.created_at}. {'. '.join(facts.machines(document))}."])
-    parts = [head, machine, *footprint_sections(document), *_claims(document)]
+    parts = [head, [f"{document.created_at}."], *footprint_sections(document), *_claims(document)]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -41,13 +40,10 @@ def footprint_sections(document: FootprintDocument) -> list[list[str]]:
 
 
 def _claims(document: FootprintDocument) -> list[list[str]]:
-    if not footprint.is_of_the_post(document):
+    answers = footprintclaims.answers(document)
+    if not answers:
         return []
-    answers = (
-        f"Claim 4: {footprint.claim_4(document)}.",
-        f"Claim 5: {footprint.claim_5(document)}.",
-    )
-    return [[f'## Claims of the post "{POST_TITLE}"'], bullets(answers)]
+    return [[f'## Claims of the post "{POST_TITLE}"'], bullets(f"{one}." for one in answers)]
 
 
 def _rows(rows: Iterable[facts.Row]) -> list[list[str]]:

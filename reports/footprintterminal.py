@@ -11,6 +11,8 @@ from reports import facts, footprint
 from reports.terminal import cut, plain, wrapped
 
 _TITLE, _VALUE, _RATIO, _POST = 27, 11, 19, 5
+# CPU time and peak memory side by side.
+_WIDE, _PEAK = 18, 8
 
 
 def footprint_terminal(document: FootprintDocument, folder: Path) -> Text:
@@ -38,6 +40,7 @@ def _lines(document: FootprintDocument, folder: Path) -> list[tuple[str, str]]:
     for remark, letter in letters.items():
         lines += [(text, "dim") for text in wrapped(f"{letter}: {remark}", "   ")]
     lines.append((f"post: the ratio that the blog post says ({POST_LINES_SETUP})", "dim"))
+    lines += _uses(document)
     lines.append(("", ""))
     for text in footprint.setup(document):
         lines += [(part, "") for part in wrapped(text, "  ")]
@@ -57,6 +60,25 @@ def _row(row: facts.Row, letters: dict[str, str], spans: bool) -> list[tuple[str
         ranges = [one.interval.replace(" to ", "-").removesuffix(" s") for one in row.cells]
         lines.append((_columns("", ranges, "", "", ""), "dim"))
     return lines
+
+
+def _uses(document: FootprintDocument) -> list[tuple[str, str]]:
+    """CPU time and peak memory of what was timed, a line for each operation."""
+    labels = list(document.services)
+    found: dict[str, dict[str, str]] = {}
+    for use in footprint.uses(document):
+        found.setdefault(use.title, {})[use.label] = f"{use.cpu} {use.peak.rjust(_PEAK)}"
+    lines = [("", ""), (_wide("CPU time, peak memory", labels), "bold")] if found else []
+    for title, by_label in found.items():
+        texts = [by_label.get(label, facts.NOTHING) for label in labels]
+        lines.append((_wide(title.capitalize(), texts), ""))
+    return lines
+
+
+def _wide(title: str, values: Sequence[str]) -> str:
+    """A title and two columns for two figures each."""
+    fields = [cut(text, _WIDE).rjust(_WIDE) for text in [*values, "", ""][:2]]
+    return " ".join([cut(title, _TITLE).ljust(_TITLE), *fields]).rstrip()
 
 
 def _letter(number: int) -> str:

@@ -12,9 +12,10 @@ from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.post import POST_LINES_SETUP, POST_SETUP, POST_TITLE
 from bakeoff.measure.words import format_percent
-from reports import facts, footprint
+from reports import facts, footprint, footprintclaims
 from reports.claims import claims, cpu_readings
 from reports.data import ReportData
+from reports.machines import machines
 from reports.plot import COLOURS, Plot
 from reports.work import UseRow, audit_rows, use_rows
 
@@ -40,7 +41,7 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
         labels=facts.labels(document),
         colours=COLOURS,
         heading=facts.heading(document),
-        machines=facts.machines(document),
+        machines=machines(document),
         notes=facts.notes(document),
         null_verdict=facts.null_verdict(document),
         verdicts=facts.verdicts(document),
@@ -67,13 +68,11 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
 
 def footprint_html(document: FootprintDocument, plots: Sequence[Plot]) -> str:
     """The page of a folder that has a footprint alone."""
-    of_the_post = footprint.is_of_the_post(document)
     return _template("footprintpage.html.j2").render(
         document=document,
         colours=COLOURS,
         heading=footprint.heading(document),
-        machines=facts.machines(document),
-        claims=[footprint.claim_4(document), footprint.claim_5(document)] if of_the_post else [],
+        claims=footprintclaims.answers(document),
         plots=[(plot, _data_uri(plot)) for plot in plots],
         environment=list(facts.flat(document.environment)),
         **_footprint(document),

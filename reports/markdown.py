@@ -9,6 +9,7 @@ from bakeoff.measure.records import RoundRecord
 from reports import facts
 from reports.claims import claims, cpu_readings
 from reports.footprintmarkdown import footprint_sections
+from reports.machines import machines
 from reports.markup import bullets, cell, escape, paragraphs, table
 from reports.work import audit_rows, use_rows
 
@@ -22,7 +23,7 @@ def markdown(
     counted = facts.counted_rounds(document, records)
     sections = [
         [f"# {escape(facts.heading(document))}"],
-        paragraphs([f"{document.created_at}. {'. '.join(facts.machines(document))}."]),
+        paragraphs([f"{document.created_at}. {'. '.join(machines(document))}."]),
         bullets(facts.notes(document)),
         ["## Verdicts"],
         _verdicts(document),

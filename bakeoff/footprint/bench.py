@@ -1,27 +1,31 @@
 """One service on the bench: which operations it allows, and how each of them is done."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bakeoff import toolchains
-from bakeoff.errors import UsageError
+from bakeoff.errors import BuildError, MissingToolError, UsageError
 from bakeoff.footprint.plan import Step
 from bakeoff.footprint.spending import Spending, run_and_measure
 from bakeoff.footprint.workspace import Kind, Workspace
 from bakeoff.hosts.host import Host, ProcessSpec
-from bakeoff.manifest import ChangeSection, ServiceManifest
+from bakeoff.manifest import FootprintSection, ServiceManifest
 from bakeoff.measure.footprint import Amount, TimedRun
 from bakeoff.measure.operations import OPERATIONS, Operation
 
-_KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind] = {
     "release build": Kind.RELEASE,
     "dev build": Kind.DEV,
     "test": Kind.DEV,
     "check": Kind.CHECK,
 }
 NO_SECTION = "no [footprint] in service.toml"
-_LINKER = b"\0Linker: "
+# As lld, mold and gold sign what they link. GNU's ld does not.
+_LINKER = re.compile(rb"\0(?:Linker: |(?=mold \d)|(?=gold \d))([^\0(]+)")
 
 
 class Bench:
@@ -41,24 +45,16 @@ class Bench:
         self._started = 0
 
     def do(self, step: Step, tick: Callable[[float], None]) -> TimedRun:
-        """Does one step. Raises BuildError where its command fails, UsageError where a change
-        made no difference to the program."""
+        """Does one step. Raises BuildError where its command fails, UsageError where it left no
+        program where one was named, or a change made no difference to it."""
         operation = step.operation
-        kind = _KINDS[operation.work]
         artifact = self._artifact(operation)
         before = _digest(artifact)
-        if step.repetition and operation.cold:
-            self._workspace.make_cold(kind)
-        elif step.repetition:
-            self._workspace.change(_change(self._manifest, operation))
+        set_up(self._workspace, step)
         command = command_of(self._manifest, operation)
-        spent = self._run(step.name, command, kind, tick)
-        if step.repetition and not operation.cold and artifact and _digest(artifact) == before:
-            raise UsageError(
-                f"{artifact.name} is the same after a change to the {operation.changed} of "
-                f"{self._manifest.name}: [footprint.{operation.changed}] in {self._manifest.path} "
-                "must change what the program does"
-            )
+        spent = self._run(step.name, command, KINDS[operation.work], tick)
+        if artifact is not None:
+            self._check_built(artifact, before, step)
         return TimedRun(
             operation=step.name,
             service=step.service,
@@ -68,6 +64,21 @@ class Bench:
             peak_rss_bytes=spent.peak_rss_bytes,
             other_cores=round(spent.other_cores, 3),
         )
+
+    def _check_built(self, artifact: Path, before: bytes | None, step: Step) -> None:
+        manifest, operation = self._manifest, step.operation
+        if not artifact.is_file():
+            key = "build" if operation.work == "release build" else "footprint.dev"
+            raise UsageError(
+                f"no artifact at {artifact} after a {operation.work} of {manifest.name}: "
+                f"`{key}.artifact` in {manifest.path} must be what its command makes"
+            )
+        if step.repetition and operation.changed and _digest(artifact) == before:
+            raise UsageError(
+                f"{artifact.name} is the same after a change to the {operation.changed} of "
+                f"{manifest.name}: [footprint.{operation.changed}] in {manifest.path} must change "
+                "what the program does"
+            )
 
     def fetch(self) -> None:
         """Fills the registry's caches, so that no build waits for a network."""
@@ -80,14 +91,16 @@ class Bench:
         return self._first_line("toolchain", build.toolchain) if build is not None else None
 
     def linker(self) -> str | None:
-        """Which linker there is: as the manifest's command says, or the program itself; None
-        where neither does."""
-        if (command := self._workspace.section.linker) is not None:
-            return self._first_line("linker", command)
+        """Which linker there is: as the program says, or else the manifest's command; None where
+        neither does."""
         program = self._program()
-        content = program.read_bytes() if program is not None else b""
-        _, found, rest = content.partition(_LINKER)
-        return rest.partition(b"\0")[0].partition(b" (")[0].decode() if found else None
+        if program is not None and (signed := _LINKER.search(program.read_bytes())) is not None:
+            return signed[1].decode(errors="replace").strip()
+        command = self._workspace.section.linker
+        # It is a remark in a report, for which no timed run is given up.
+        with suppress(BuildError, MissingToolError):
+            return self._first_line("linker", command) if command is not None else None
+        return None
 
     def dependencies(self) -> dict[str, Amount]:
         """How many it names itself, and how many there are of all."""
@@ -147,7 +160,7 @@ class Bench:
         """Runs a command; with `apart`, what it says of its work is not among what it says."""
         self._started += 1
         environment = {
-            **toolchains.environment(command[0]),
+            **inherited(self._workspace.section, command[0]),
             **self._workspace.environment(kind),
         }
         if self._database_url is not None:
@@ -162,6 +175,32 @@ class Bench:
             error_log=str(log.with_suffix(".err")) if apart else None,
         )
         return run_and_measure(self._host, spec, tick)
+
+
+def set_up(workspace: Workspace, step: Step) -> None:
+    """Leaves stale what a step is to find so: everything, one changed file, or what other changes
+    have touched, for a step that is not counted."""
+    operation = step.operation
+    if not step.repetition:
+        workspace.restore()
+    elif operation.changed is None:
+        workspace.make_cold(KINDS[operation.work])
+    else:
+        workspace.change(workspace.section.changes[operation.changed])
+
+
+def inherited(section: FootprintSection, program: str) -> dict[str, str]:
+    """The user's environment, with what a build program needs beside it, and without what the
+    manifest keeps from the builds."""
+
+    def matches(name: str, patterns: list[str]) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    return {
+        name: value
+        for name, value in toolchains.environment(program).items()
+        if matches(name, section.keep) or not matches(name, section.unset)
+    }
 
 
 def lacking(manifest: ServiceManifest) -> dict[str, str]:
@@ -188,17 +227,9 @@ def _lacks(manifest: ServiceManifest, operation: Operation) -> str | None:
         return NO_SECTION
     if not command_of(manifest, operation):
         return f"no command for a {operation.work} in service.toml"
-    if operation.changed and getattr(manifest.footprint, operation.changed) is None:
+    if operation.changed and operation.changed not in manifest.footprint.changes:
         return f"no [footprint.{operation.changed}] in service.toml"
     return None
-
-
-def _change(manifest: ServiceManifest, operation: Operation) -> ChangeSection:
-    assert manifest.footprint is not None
-    leaf, hub = manifest.footprint.leaf, manifest.footprint.hub
-    found = leaf if operation.changed == "leaf" else hub
-    assert found is not None
-    return found
 
 
 def _digest(file: Path | None) -> bytes | None:

@@ -158,9 +158,14 @@ def _scc(arguments: list[str]) -> str:
     program = shutil.which("scc", path=str(Path(sys.executable).parent)) or shutil.which("scc")
     if program is None:
         raise MissingToolError("scc, which counts lines, is missing: run `make setup`")
-    done = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=_DEADLINE_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RigError(f"{program} has not counted within {_DEADLINE_S} s") from error
+    except OSError as error:
+        raise RigError(f"cannot start {program}, which counts lines: {error.strerror}") from error
     if done.returncode != 0:
         raise RigError(f"scc cannot count: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

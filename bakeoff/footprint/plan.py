@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from bakeoff.measure.footprint import TimedRun
-from bakeoff.measure.operations import OPERATIONS, Operation, Repetitions
+from bakeoff.measure.operations import (
+    CHANGES,
+    OPERATIONS,
+    Changed,
+    Operation,
+    Repetitions,
+    Work,
+)
 
 
 @dataclass(frozen=True)
 class Step:
     """One operation of one service, the `repetition`th of `repetitions`; one that is not counted
-    has the number 0 and only makes ready for the others."""
+    has the number 0, and only does the work on the unchanged sources for the others to go on from.
+    """
 
     name: str
     service: str
@@ -39,39 +48,50 @@ def plan_steps(
 ) -> list[Step]:
     """All steps in their order, of the operations that each service is `able` to.
 
-    Repetition by repetition rather than operation by operation, so that what drifts on a machine
+    One file after the other: all repetitions with the leaf changed, then all with the hub changed,
+    each behind uncounted runs of the same works on the unchanged sources. So whatever is timed
+    finds one changed file since the same work was last done, and nothing else. Within that,
+    repetition by repetition rather than operation by operation, so that what drifts on a machine
     drifts through all of them; and the services take turns, AB BA.
     """
-    steps: list[Step] = []
-    if not skip_cold:
-        steps += _repeat(able, repetitions, cold=True)
-    steps += _make_ready(able, skip_cold)
-    return steps + list(_repeat(able, repetitions, cold=False))
+    steps = [] if skip_cold else list(_repeat(able, repetitions, None))
+    for changed in CHANGES:
+        # The last cold test run began with nothing and left all else as it was.
+        left_by_cold = not skip_cold and changed == CHANGES[0]
+        steps += _make_ready(able, changed, ("dev build",) if left_by_cold else get_args(Work))
+        steps += _repeat(able, repetitions, changed)
+    return steps
 
 
 def time_left_s(steps: Sequence[Step], runs: Sequence[TimedRun]) -> float:
-    """About how long these steps take: as long as the last of its kind, of this service or else
-    of another, or as usual."""
+    """About how long these steps take, in seconds."""
     return sum(expected_s(step, runs) for step in steps)
 
 
 def expected_s(step: Step, runs: Sequence[TimedRun]) -> float:
-    """About how long a step takes, in seconds."""
-    of_kind = [run for run in runs if run.operation == step.name]
-    own = [run for run in of_kind if run.service == step.service]
-    for found in (own, of_kind):
+    """About how long a step takes, in seconds: as long as the last of the same operation or else,
+    with another file changed, of the same work; of this service or else of another; or as usual."""
+    alike = [run for run in runs if _are_alike(OPERATIONS[run.operation], step.operation)]
+    own = [run for run in alike if run.service == step.service]
+    for found in (own, alike):
         if found:
-            return found[-1].wall_s
+            same = [run for run in found if run.operation == step.name]
+            return (same or found)[-1].wall_s
     return step.operation.usual_s
 
 
+def _are_alike(one: Operation, other: Operation) -> bool:
+    return (one.work, one.cold) == (other.work, other.cold)
+
+
 def _repeat(
-    able: Mapping[str, Sequence[str]], repetitions: Repetitions, cold: bool
+    able: Mapping[str, Sequence[str]], repetitions: Repetitions, changed: Changed | None
 ) -> Iterator[Step]:
+    """All that is timed with one file changed, or from nothing."""
     for repetition in range(1, max(repetitions.cold, repetitions.incremental) + 1):
         for name, operation in OPERATIONS.items():
             repeats = operation.repeats(repetitions)
-            if operation.cold != cold or repetition > repeats:
+            if operation.changed != changed or repetition > repeats:
                 continue
             services = list(able)
             if repetition % 2 == 0:
@@ -81,13 +101,12 @@ def _repeat(
                     yield Step(name, service, repetition, repeats)
 
 
-def _make_ready(able: Mapping[str, Sequence[str]], skip_cold: bool) -> Iterator[Step]:
-    """Builds what the incremental steps go on from, where the cold ones have not left it: after
-    them, only the dev build lacks, since the last cold test run began with nothing."""
-    every = ("release build", "dev build", "check", "test")
-    wanted = every if skip_cold else ("dev build",)
+def _make_ready(
+    able: Mapping[str, Sequence[str]], changed: Changed, works: Sequence[Work]
+) -> Iterator[Step]:
+    """Does once, uncounted, those of the works that are timed with this file changed."""
     for service, names in able.items():
-        works = {OPERATIONS[name].work: name for name in names if not OPERATIONS[name].cold}
-        for work in wanted:
-            if work in works:
-                yield Step(works[work], service, 0, 0)
+        for name in names:
+            operation = OPERATIONS[name]
+            if operation.changed == changed and operation.work in works:
+                yield Step(name, service, 0, 0)

@@ -16,9 +16,9 @@ from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
 from bakeoff.footprint.images import image_size
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
-from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in
+from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in, check_changes
 from bakeoff.hosts.host import LOCAL_COMMAND, Host
-from bakeoff.images.records import read_records
+from bakeoff.images.records import RESULTS
 from bakeoff.manifest import ServiceManifest, load_manifest
 from bakeoff.measure.footprint import Amount, FootprintDocument
 from bakeoff.measure.footprintsummary import (
@@ -64,25 +64,32 @@ class Outcome:
 def measure(options: Options, progress: Progress) -> Outcome:
     """Measures services and stores it.
 
-    Errors before anything is counted are raised; later ones stand in the outcome, beside what was
-    finished until then.
+    Errors before anything was timed are raised, and nothing is stored then; later ones stand in
+    the outcome, beside what was finished until then.
     """
     manifests = {name: _manifest(name) for name in dict.fromkeys(options.services)}
     facts = _count(manifests, options)
-    if options.into is not None:
-        folder = ResultsFolder.open(options.into)
-    else:
-        now = datetime.now(UTC)
-        folder = ResultsFolder.create(options.results, WORKLOAD, now, rounds=False)
     error: BakeoffError | None = None
-    try:
-        with interruptible():
-            _time(facts, manifests, folder, options, progress)
-    except BakeoffError as caught:
-        error = caught
-    document = footprint_document(facts, finished=error is None)
-    folder.write_footprint(document)
+    with alone_in(options.workspace):
+        folder = _folder(options)
+        try:
+            with interruptible():
+                _time(facts, manifests, folder, options, progress)
+        except BakeoffError as caught:
+            if not facts.runs:
+                raise
+            error = caught
+        document = footprint_document(facts, finished=error is None)
+        stored = folder.write_footprint(document)
+    if error is not None and options.into is not None:
+        progress.note(f"not finished: what this run has is in {stored}")
     return Outcome(folder, document, error)
+
+
+def _folder(options: Options) -> ResultsFolder:
+    if options.into is not None:
+        return ResultsFolder.open(options.into)
+    return ResultsFolder.create(options.results, WORKLOAD, datetime.now(UTC), rounds=False)
 
 
 def _manifest(service: str) -> ServiceManifest:
@@ -90,6 +97,7 @@ def _manifest(service: str) -> ServiceManifest:
     if manifest.build is None:
         raise UsageError(f"{manifest.path} has no [build]: {service} is built elsewhere")
     require_toolchain(manifest)
+    check_changes(manifest)
     return manifest
 
 
@@ -101,10 +109,9 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
         counter=counter(),
         skipped=["cold"] if options.skip_cold else [],
     )
-    images = read_records(options.results)
     for name, manifest in manifests.items():
         one = ServiceFacts(title=manifest.title, lines=count_lines(manifest))
-        one.sizes["image_bytes"] = image_size(name, images)
+        one.sizes["image_bytes"] = image_size(name, (options.results, RESULTS))
         one.lacking = lacking(manifest)
         if manifest.footprint is None:
             nothing = Amount(value=None, reason=NO_SECTION)
@@ -112,9 +119,8 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
         one.commands = {
             key: command_of(manifest, operation) for key, operation in OPERATIONS.items()
         }
-        section = manifest.footprint
-        changes = (("leaf", section.leaf), ("hub", section.hub)) if section is not None else ()
-        one.changes = {key: change.file for key, change in changes if change is not None}
+        changes = manifest.footprint.changes if manifest.footprint is not None else {}
+        one.changes = {key: change.file for key, change in changes.items()}
         facts.services[name] = one
     return facts
 
@@ -127,14 +133,11 @@ def _time(
     progress: Progress,
 ) -> None:
     with ExitStack() as stack:
-        stack.enter_context(alone_in(options.workspace))
         host = stack.enter_context(_host(options.workspace))
         facts.environment = describe({LOCAL: host}, plan_cores(host.facts().affinity, None, False))
         workspaces = _copied(manifests, options.workspace)
         database_url = _database(stack, host, manifests, options)
-        # A path as given can be relative, and a program is started in its own folder.
-        logs = folder.path.resolve() / "builds"
-        logs.mkdir(exist_ok=True)
+        logs = folder.make_folder("builds")
         benches = {
             name: Bench(workspace, host, database_url, logs)
             for name, workspace in workspaces.items()
@@ -172,7 +175,8 @@ def _do(
             if step.operation.cold or not step.repetition:
                 service.sizes["binary_bytes"] = bench.binary_bytes()
             service.linker = bench.linker()
-        folder.write_footprint(footprint_document(facts, finished=False))
+        if facts.runs:
+            folder.write_footprint(footprint_document(facts, finished=False))
 
 
 def _host(workspace: Path) -> Host:

@@ -25,7 +25,8 @@ class Spending:
     """What a command took, with all processes below it. The peak is from samples, or of its
     largest process where that is more; None where it was over before the first sample.
 
-    `other_cores` is how many cores were busy with something else, or stolen, meanwhile.
+    `other_cores` is how many cores were busy with something else, or stolen, meanwhile: neither
+    with the command nor with this process and the far end, which sample it.
     """
 
     wall_s: float
@@ -41,11 +42,12 @@ def run_and_measure(
 
     Raises BuildError with the end of its log where it fails.
     """
-    began_s, busy_s = time.monotonic(), _busy_s()
+    far_end = host.facts().pid
+    began_s, others_s = time.monotonic(), _others_s(far_end)
     with host.start(spec) as process:
         with host.watch({_PART: [process.pid]}, _NEVER_S) as watch, _Peak(watch, tick) as peak:
             code = process.wait(DEADLINE_S)
-            wall_s, busy_s = time.monotonic() - began_s, _busy_s() - busy_s
+            wall_s, others_s = time.monotonic() - began_s, _others_s(far_end) - others_s
         spent = process.spent()
     if code != 0:
         raise BuildError(
@@ -54,8 +56,19 @@ def run_and_measure(
         )
     peaks = [one for one in (peak.rss_bytes, spent.largest_rss_bytes) if one is not None]
     cpu_s = spent.cpu_us / 1e6
-    other_cores = max(0.0, busy_s - cpu_s) / wall_s
+    other_cores = max(0.0, others_s - cpu_s) / wall_s
     return Spending(wall_s, cpu_s, max(peaks, default=None), other_cores)
+
+
+def _others_s(far_end: int) -> float:
+    """What all cores together have done so far but for this process and the far end, in seconds;
+    HostError where that is gone."""
+    try:
+        there = psutil.Process(far_end).cpu_times()
+    except psutil.Error as error:
+        raise HostError(f"the far end is gone: {error}") from error
+    # Of both without their children, which are timed.
+    return _busy_s() - time.process_time() - there.user - there.system
 
 
 def _busy_s() -> float:

@@ -34,7 +34,8 @@ class Kind(StrEnum):
 
 
 class Workspace:
-    """The copy of one service below `root`, which is a checkout to a host's far end."""
+    """The copy of one service below `root`, which is a checkout to a host's far end. Its methods
+    raise RigError, which names the path, where they cannot read, write or remove something."""
 
     def __init__(self, root: Path, manifest: ServiceManifest, section: FootprintSection) -> None:
         self.manifest = manifest
@@ -44,22 +45,38 @@ class Workspace:
         self._caches = root / "caches" / manifest.name
         # A number that was used before might be found in a cache: nothing would be compiled.
         self._changes = secrets.randbelow(_CHANGES)
+        # As they were copied: who works on in the checkout meanwhile changes nothing here.
+        self._originals: dict[str, str] = {}
 
     def refresh(self) -> None:
         """Makes the copy equal to the checkout. Files that are equal are left alone, so that
         compilers find their times unchanged."""
-        _mirror(self.manifest.folder, self.folder, _made(self.manifest))
-        checkout = self.manifest.folder.parent.parent
-        for name in _SHARED:
-            if (checkout / name).is_dir():
-                _mirror(checkout / name, self._root / name, frozenset())
+        with _working_on(self.folder):
+            _mirror(self.manifest.folder, self.folder, _made(self.manifest))
+            checkout = self.manifest.folder.parent.parent
+            for name in _SHARED:
+                if (checkout / name).is_dir():
+                    _mirror(checkout / name, self._root / name, frozenset())
+        changes = self.section.changes.values()
+        self._originals = {
+            one.file: _text(self.folder / one.file, self.manifest) for one in changes
+        }
+
+    def restore(self) -> None:
+        """Takes every change out again."""
+        for name, text in self._originals.items():
+            file = self.folder / name
+            with _working_on(file):
+                if file.read_text(encoding="utf-8") != text:
+                    file.write_text(text, encoding="utf-8")
 
     def environment(self, kind: Kind) -> dict[str, str]:
         """What makes the compilers keep their caches of this kind here."""
         caches = self.section.caches
         places = {name: self._caches / kind / folder for name, folder in caches.items()}
         for place in places.values():
-            place.mkdir(parents=True, exist_ok=True)
+            with _working_on(place):
+                place.mkdir(parents=True, exist_ok=True)
         return {**self.section.environment, **{name: str(one) for name, one in places.items()}}
 
     def artifact(self, kind: Kind, named: str) -> Path:
@@ -72,25 +89,29 @@ class Workspace:
 
     def make_cold(self, kind: Kind) -> None:
         """Empties the caches of one kind, and removes the program that was built of it."""
-        shutil.rmtree(self._caches / kind, ignore_errors=True)
+        cache = self._caches / kind
         built = {Kind.RELEASE: self.manifest.build, Kind.DEV: self.section.dev}.get(kind)
-        if built is not None:
-            self.artifact(kind, built.artifact).unlink(missing_ok=True)
+        with _working_on(cache):
+            if cache.exists():
+                shutil.rmtree(cache)
+            if built is not None:
+                self.artifact(kind, built.artifact).unlink(missing_ok=True)
 
     def change(self, change: ChangeSection) -> None:
-        """Puts a new change into its file, in the place of the one before; UsageError where the
-        file does not have the line that it goes below."""
+        """Puts a new change into its file, in the place of the one before."""
         self._changes += 1
-        original = self.manifest.folder / change.file
-        text = changed(original, change, self._changes, self.manifest.path)
-        (self.folder / change.file).write_text(text, encoding="utf-8")
+        text = changed(self._originals[change.file], change, self._changes, self.manifest)
+        file = self.folder / change.file
+        with _working_on(file):
+            file.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def alone_in(root: Path) -> Iterator[None]:
     """Keeps a second run out of the copies; RigError where there is a first one."""
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    with _working_on(root):
+        root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,17 +122,22 @@ def alone_in(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def changed(file: Path, change: ChangeSection, number: int, manifest: Path) -> str:
-    """The text of `file` with a change in it; UsageError, which names the manifest, where the
-    line that it goes below does not stand there once."""
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{manifest} wants to change {file}: {error}") from error
+def check_changes(manifest: ServiceManifest) -> None:
+    """UsageError where a change of a manifest has no place in the checkout, before anything is
+    built."""
+    section = manifest.footprint
+    for change in section.changes.values() if section is not None else ():
+        changed(_text(manifest.folder / change.file, manifest), change, 0, manifest)
+
+
+def changed(text: str, change: ChangeSection, number: int, manifest: ServiceManifest) -> str:
+    """The text of a file with a change in it; UsageError, which names the manifest, where the line
+    that it goes below does not stand there once."""
+    lines = text.split("\n")
     if lines.count(change.after) != 1:
         raise UsageError(
-            f"{manifest} puts a change below the line {change.after!r} of {change.file}, which "
-            f"stands there {lines.count(change.after)} times; it must stand there once"
+            f"{manifest.path} puts a change below the line {change.after!r} of {change.file}, "
+            f"which stands there {lines.count(change.after)} times; it must stand there once"
         )
     place = lines.index(change.after) + 1
     lines[place:place] = change.insert.replace("{n}", str(number)).split("\n")
@@ -123,6 +149,24 @@ def source_files(manifest: ServiceManifest) -> list[Path]:
     what compilers keep there, is none."""
     left_out = _made(manifest) | {Path(FILE_NAME)}
     return sorted(path for path in _files(manifest.folder, left_out))
+
+
+def _text(file: Path, manifest: ServiceManifest) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{manifest.path} wants to change {file}: {error}") from error
+
+
+@contextmanager
+def _working_on(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RigError(
+            f"cannot make a private copy ready: {error.filename or path}: {error.strerror}; "
+            "free space or rights there, or remove what is in the way"
+        ) from error
 
 
 def _made(manifest: ServiceManifest) -> frozenset[Path]:

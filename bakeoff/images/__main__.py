@@ -10,7 +10,7 @@ from bakeoff.experiment import ROOT
 from bakeoff.images.builds import build_all
 from bakeoff.images.containerfile import container_files
 from bakeoff.images.pins import pin_files, registry_digest
-from bakeoff.images.records import write_records
+from bakeoff.images.records import RESULTS, write_records
 from bakeoff.images.rules import problems_of
 
 COMPOSE_FILE = ROOT / "compose.yaml"
@@ -53,7 +53,7 @@ def pin() -> None:
 @click.option(
     "--results",
     type=click.Path(file_okay=False, path_type=Path),
-    default=ROOT / "results",
+    default=RESULTS,
     help="Folder that images.json goes to.  [default: results]",
 )
 def build(local_bases: bool, results: Path) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 import msgspec
 
 from bakeoff.errors import UsageError
+from bakeoff.experiment import ROOT
 
 FILE_NAME = "images.json"
+# Where `make images` writes them, unless it is told otherwise.
+RESULTS = ROOT / "results"
 
 
 class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,7 +49,8 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
 class TimedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of work as it was done. `cpu_s` and `peak_rss_bytes` are those of its whole tree of
     processes; the peak is from samples, and None where the work was over before the first.
-    `other_cores` were busy with something else meanwhile: in a test run, Postgres among it.
+    `other_cores` were busy with something else meanwhile: in a test run, Postgres among it; never
+    what took these figures.
     """
 
     operation: str

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 Work = Literal["release build", "dev build", "test", "check"]
 Changed = Literal["leaf", "hub"]
+CHANGES: tuple[Changed, ...] = get_args(Changed)
 Repeats = Annotated[int, Meta(ge=1, le=100)]
 
 
@@ -45,7 +46,8 @@ class Operation:
         return repetitions.cold if self.cold else repetitions.incremental
 
 
-# In the order of one repetition. A test run is the last cold one: the others go on from there.
+# In the order of one repetition, of those with the same file changed. A test run is the last cold
+# one: the others go on from there.
 OPERATIONS: Mapping[str, Operation] = {
     "cold_release_build": Operation("cold release build", "release build", None, True, 120),
     "cold_dev_build": Operation("cold dev build", "dev build", None, False, 60),

@@ -72,7 +72,8 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def test_both_tables_of_two_services(toys: Checkout) -> None:
     before = {name: _contents(toys.path / "services" / name) for name in ("toy", "large")}
     argv = _argv(toys, "--services", "toy,large", "--set", "cold=3", "--set", "incremental=3")
-    done = toys.run(argv, deadline_s=DEADLINE_S)
+    # On this the toys' Makefile gives up: it does not reach it.
+    done = toys.run(argv, deadline_s=DEADLINE_S, TOY_STEERED="1")
     assert done.code == 0, done.output
     document = _document(toys)
     assert document["finished"]
@@ -83,7 +84,7 @@ def test_both_tables_of_two_services(toys: Checkout) -> None:
     folder = toys.results / "latest"
     for name in ("report.html", "summary.md", "plots/lines.png", "plots/compile_times.png"):
         assert (folder / name).is_file(), name
-    for text in ("large against toy", "Cold release build", "Handlers", "about 0:0"):
+    for text in ("large against toy", "Cold release build", "Handlers", "about 0:0", "peak memory"):
         assert text in done.output
     # From the folder alone, again.
     (folder / "report.html").unlink()
@@ -182,6 +183,35 @@ def test_a_change_that_changes_nothing_is_refused(toys: Checkout) -> None:
     assert "[footprint.leaf]" in done.output.replace("\n", " ")
 
 
+def test_a_build_that_fails_at_once_leaves_no_results(toys: Checkout) -> None:
+    (toys.path / "services" / "toy" / "domain.h").write_text(
+        "/* What an invoice may come to. */\n#error not today\n"
+    )
+    done = toys.run(_once(toys), deadline_s=DEADLINE_S)
+    assert done.code == 3, done.output
+    assert "cold_release_build of toy" in done.output and "not today" in done.output
+    assert not (toys.results / "latest").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says", "timed"),
+    [
+        ("/* What an invoice may come to. */", "/* nowhere */", "/* nowhere */", []),
+        ('"out/dev/toy"', '"out/dev/toys"', "no artifact at", ["cold_release_build"]),
+    ],
+)
+def test_a_mistake_in_the_manifest_is_found_early(
+    toys: Checkout, old: str, new: str, says: str, timed: list[str]
+) -> None:
+    _replace(toys.path / "services" / "toy" / "service.toml", old, new)
+    done = toys.run(_once(toys), deadline_s=DEADLINE_S)
+    assert done.code == 2, done.output
+    assert says in done.output.replace("\n", " ")
+    assert (toys.results / "latest").exists() == bool(timed)
+    if timed:
+        assert [run["operation"] for run in _document(toys)["runs"]] == timed
+
+
 def test_a_service_without_a_footprint_section_has_its_lines(toys: Checkout) -> None:
     file = toys.path / "services" / "toy" / "service.toml"
     file.write_text(file.read_text().partition("[footprint]")[0])
@@ -201,12 +231,33 @@ def test_into_a_folder_that_is_there(toys: Checkout) -> None:
     (toys.results / "images.json").write_text(
         '{"toy": {"bytes": 12000000, "built_with": "buildah 1"}}'
     )
+    # One that is interrupted or fails takes nothing away.
+    test = toys.path / "services" / "toy" / "test.c"
+    _replace(test, "return !(", "return 3 + !(")
+    before = _document(toys)
+    done = toys.run(_once(toys, "--into", str(folder)), deadline_s=DEADLINE_S)
+    assert done.code == 3, done.output
+    assert _document(toys) == before
+    assert "footprint.unfinished.json" in done.output.replace("\n", "")
+    beside = json.loads((folder / "footprint.unfinished.json").read_text())
+    assert [run["operation"] for run in beside["runs"]][-1] == "cold_check"
+    _replace(test, "return 3 + !(", "return !(")
     done = toys.run(_once(toys, "--into", str(folder)), deadline_s=DEADLINE_S)
     assert done.code == 0, done.output
+    assert not (folder / "footprint.unfinished.json").exists()
     assert len([one for one in toys.results.iterdir() if one.is_dir()]) == 2
     sizes = _document(toys)["services"]["toy"]["sizes"]
     assert sizes["image_bytes"]["value"] == 12_000_000
     assert "12.0 MB" in done.output
+
+
+def test_into_a_folder_that_has_no_report_is_refused_at_once(toys: Checkout) -> None:
+    folder = toys.results / "broken-off"
+    (folder / "rounds").mkdir(parents=True)
+    done = toys.run(_once(toys, "--into", str(folder)), deadline_s=60)
+    assert done.code == 2, done.output
+    assert "run.json" in done.output and "about" not in done.output
+    assert not (folder / "footprint.json").exists()
 
 
 @pytest.mark.parametrize(

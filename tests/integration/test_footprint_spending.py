@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import BuildError
+from bakeoff.footprint import spending
 from bakeoff.footprint.spending import run_and_measure
 from bakeoff.hosts.host import Host
 from tests.integration.checkout import fake, host_on, make_checkout
@@ -76,6 +77,23 @@ def test_what_else_the_machine_does_is_seen(host: Host, tmp_path: Path) -> None:
             other.kill()
     # All of a core, if it gets one.
     assert spent.other_cores > 0.2
+
+
+@pytest.mark.parametrize("host", ["import time; time.sleep(2)"], indirect=True)
+def test_the_instrument_itself_is_nothing_else(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def burn(_elapsed_s: float) -> None:
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
+            pass
+
+    # As if nobody else were on this machine.
+    monkeypatch.setattr(spending, "_busy_s", time.process_time)
+    began_s = time.process_time()
+    spent = spending.run_and_measure(host, fake(tmp_path), burn)
+    assert time.process_time() - began_s > spent.cpu_s
+    assert spent.other_cores == 0
 
 
 @pytest.mark.parametrize("host", ["print('some words'); raise SystemExit(3)"], indirect=True)

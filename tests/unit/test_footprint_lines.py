@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.errors import UsageError
+from bakeoff.errors import RigError, UsageError
 from bakeoff.experiment import SERVICES
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.manifest import load_manifest
@@ -144,3 +144,21 @@ def test_what_cannot_be_counted_is_named(tmp_path: Path, sources: str, says: str
 
 def test_the_counter_has_a_version() -> None:
     assert counter().startswith("scc ")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (subprocess.TimeoutExpired("scc", 60), "has not counted within 60 s"),
+        (PermissionError(13, "Permission denied"), "cannot start .*Permission denied"),
+    ],
+)
+def test_a_counter_that_hangs_or_does_not_start_is_named(
+    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(RigError, match=says):
+        counter()

@@ -3,10 +3,18 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bakeoff.errors import RigError, UsageError
-from bakeoff.footprint.workspace import Kind, Workspace, alone_in, changed, source_files
+from bakeoff.footprint.workspace import (
+    Kind,
+    Workspace,
+    alone_in,
+    changed,
+    check_changes,
+    source_files,
+)
 from bakeoff.manifest import ChangeSection, ServiceManifest, load_manifest
 
 TOY = Path(__file__).parents[1] / "fakes" / "toy"
@@ -72,7 +80,11 @@ def test_a_change_is_new_each_time_and_never_in_the_checkout(
         seen.add(text)
     assert len(seen) == 3
     assert _contents(manifest.folder) == before
-    workspace.refresh()
+    # Who works on in the checkout meanwhile changes nothing of it.
+    (manifest.folder / "handlers" / "pay.c").write_text("int half_typed(")
+    workspace.change(manifest.footprint.leaf)
+    assert "half_typed" not in (workspace.folder / "handlers" / "pay.c").read_text()
+    workspace.restore()
     assert _contents(workspace.folder) == before
 
 
@@ -139,21 +151,60 @@ def test_what_is_built_in_place_is_no_source_and_goes_with_the_cold(
 @pytest.mark.parametrize("which", ["leaf", "hub"])
 def test_our_changes_have_their_place(service: str, which: str) -> None:
     manifest = load_manifest(service)
-    change: ChangeSection = getattr(manifest.footprint, which)
+    assert manifest.footprint is not None
+    change = manifest.footprint.changes[which]
     original = (manifest.folder / change.file).read_text()
-    text = changed(manifest.folder / change.file, change, 4711, manifest.path)
+    text = changed(original, change, 4711, manifest)
     added = [line for line in text.splitlines() if line not in original.splitlines()]
     assert any("4711" in line for line in added)
     assert len(text.splitlines()) > len(original.splitlines())
+
+
+def _with_leaf(manifest: ServiceManifest, change: ChangeSection) -> ServiceManifest:
+    assert manifest.footprint is not None
+    section = msgspec.structs.replace(manifest.footprint, leaf=change)
+    return msgspec.structs.replace(manifest, footprint=section)
 
 
 @pytest.mark.parametrize(("after", "times"), [("nowhere", 0), ("}", 2)])
 def test_a_change_without_its_one_place_is_refused(
     manifest: ServiceManifest, after: str, times: int
 ) -> None:
+    check_changes(manifest)
     change = ChangeSection(file="handlers/pay.c", after=after, insert="{n}")
     with pytest.raises(UsageError, match=f"stands there {times} times") as caught:
-        changed(manifest.folder / change.file, change, 1, manifest.path)
+        check_changes(_with_leaf(manifest, change))
     assert str(manifest.path) in str(caught.value)
-    with pytest.raises(UsageError, match="wants to change"):
-        changed(manifest.folder / "none.c", change, 1, manifest.path)
+    nowhere = msgspec.structs.replace(change, file="none.c")
+    with pytest.raises(UsageError, match=r"wants to change .*none\.c"):
+        check_changes(_with_leaf(manifest, nowhere))
+
+
+def test_a_cache_that_cannot_be_emptied_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    cache = tmp_path / "private" / "caches" / "toy" / "release"
+    cache.parent.mkdir(parents=True)
+    cache.write_text("no folder")
+    with pytest.raises(RigError, match=str(cache)):
+        workspace.make_cold(Kind.RELEASE)
+    with pytest.raises(RigError, match=str(cache)):
+        workspace.environment(Kind.RELEASE)
+
+
+def test_a_copy_that_cannot_be_written_is_named(
+    workspace: Workspace, manifest: ServiceManifest
+) -> None:
+    assert manifest.footprint is not None
+    leaf = manifest.footprint.changes["leaf"]
+    workspace.refresh()
+    file = workspace.folder / leaf.file
+    file.unlink()
+    file.mkdir()
+    for work in (workspace.refresh, workspace.restore, lambda: workspace.change(leaf)):
+        with pytest.raises(RigError, match=str(file)):
+            work()
+
+
+def test_a_place_for_copies_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RigError, match=str(tmp_path / "file")), alone_in(tmp_path / "file"):
+        pass

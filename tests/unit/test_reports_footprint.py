@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 import reports
+from bakeoff.errors import ResultsError
 from bakeoff.measure.footprint import FootprintDocument, FootprintRatio
 from bakeoff.measure.footprintsummary import footprint_document
 from bakeoff.store import ResultsFolder
-from reports import footprint
+from reports import footprint, footprintclaims
 from reports.footprintmarkdown import footprint_markdown
 from reports.footprintterminal import footprint_terminal
 from reports.html import footprint_html
@@ -99,7 +101,7 @@ def test_a_reversed_pair_turns_the_posts_ratio_too() -> None:
     document = footprint_document(fake_footprint(("rust", "go")), finished=True)
     rows = Page(footprint_html(document, [])).rows
     assert rows["cold_release_build"][0][-1].strip() == "0.05"
-    assert not footprint.is_of_the_post(document)
+    assert not footprintclaims.is_of_the_post(document)
 
 
 def _with_cold(low: float | None, value: float, high: float | None) -> FootprintDocument:
@@ -124,20 +126,20 @@ def _with_cold(low: float | None, value: float, high: float | None) -> Footprint
 def test_claim_4_is_answered_by_the_interval(
     low: float | None, high: float | None, says: str
 ) -> None:
-    assert f"{says}" in footprint.claim_4(_with_cold(low, 10.0, high))
+    assert f"{says}" in footprintclaims.claim_4(_with_cold(low, 10.0, high))
 
 
 def test_claim_4_of_the_incremental_builds_has_a_range() -> None:
-    assert "dev build, leaf changed 5.10 times" in footprint.claim_4(finished())
-    assert footprint.claim_4(finished()).count("below the post's 6 to 8") == 2
+    assert "dev build, leaf changed 5.10 times" in footprintclaims.claim_4(finished())
+    assert footprintclaims.claim_4(finished()).count("below the post's 6 to 8") == 2
     facts = fake_footprint()
     for index, run in enumerate(facts.runs):
         if run.service == "rust":
             longer = msgspec.structs.replace(run, wall_s=1.4 * run.wall_s)
             facts.runs[index] = longer
-    answer = footprint.claim_4(footprint_document(facts, finished=True))
+    answer = footprintclaims.claim_4(footprint_document(facts, finished=True))
     assert answer.count("as the post's 6 to 8") == 2
-    assert "not measured (skipped with --skip cold)" in footprint.claim_4(skipped())
+    assert "not measured (skipped with --skip cold)" in footprintclaims.claim_4(skipped())
 
 
 def test_a_machine_that_was_not_quiet_is_named() -> None:
@@ -160,7 +162,7 @@ def test_a_machine_that_was_not_quiet_is_named() -> None:
 
 
 def test_claim_5_names_both_counts() -> None:
-    answer = footprint.claim_5(finished())
+    answer = footprintclaims.claim_5(finished())
     assert answer.startswith("Rust has 1.10 times the lines of code of Go, 4,730 against 4,300")
     assert answer.endswith("the post has 0.91")
 
@@ -221,3 +223,40 @@ def test_names_of_any_kind_can_be_drawn() -> None:
         },
     )
     assert [plot.name for plot in footprint_plots(bare)] == ["lines"]
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ({"affinity": [0, 1], "cpu_quota": None}, "2 cores"),
+        ({"affinity": [0], "cpu_quota": None}, "1 of 2 cores"),
+        ({"affinity": [0, 1], "cpu_quota": 1.5}, "1.5 of 2 cores"),
+        ({"affinity": [0], "cpu_quota": 1.5}, "1 of 2 cores"),
+        ({"affinity": [0, 1], "cpu_quota": 4.0}, "2 cores"),
+        ({}, "2 cores"),
+    ],
+)
+def test_the_cores_are_those_that_the_builds_could_use(host: dict[str, Any], says: str) -> None:
+    facts = fake_footprint()
+    facts.environment["hosts"]["local"] |= host
+    document = footprint_document(facts, finished=True)
+    line = f"local: Example CPU @ 2.00GHz, {says}, 8.00 GB, Linux 6.1.0"
+    assert line in footprint.setup(document)
+    for text in (
+        footprint_terminal(document, Path("results/x")).plain,
+        footprint_markdown(document),
+        "\n".join(Page(footprint_html(document, [])).lines),
+    ):
+        assert line in text
+
+
+def test_a_folder_without_a_report_is_refused_before_there_is_more_in_it(tmp_path: Path) -> None:
+    folder = ResultsFolder.create(tmp_path, "payment_status", NOW)
+    with pytest.raises(ResultsError, match=r"run\.json"):
+        reports.check_readable(folder)
+    run = fake_run(blocks=1)
+    folder.write_run(run.document)
+    reports.check_readable(folder)
+    (folder.path / "footprint.json").write_text("{}")
+    with pytest.raises(ResultsError, match=r"footprint\.json"):
+        reports.check_readable(folder)

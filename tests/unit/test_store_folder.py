@@ -15,6 +15,7 @@ from hdrh.log import HistogramLogReader
 
 from bakeoff.errors import ResultsError
 from bakeoff.measure.document import RunDocument
+from bakeoff.measure.footprintsummary import footprint_document
 from bakeoff.measure.histogramlog import logged_intervals, parse_log
 from bakeoff.measure.measurement import (
     LATENCY_DIGITS,
@@ -23,6 +24,7 @@ from bakeoff.measure.measurement import (
     Interval,
 )
 from bakeoff.store import ResultsFolder, run_schema
+from tests.unit.fake_footprint import fake_footprint
 from tests.unit.fake_run import FakeRun, encoded, fake_run
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -192,6 +194,23 @@ def test_what_is_no_results_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rounds").mkdir()
     with pytest.raises(ResultsError, match=r"run\.json"):
         ResultsFolder.open(tmp_path).read_run()
+
+
+def test_a_footprint_stands_until_another_is_finished(tmp_path: Path) -> None:
+    first, second = (
+        footprint_document(fake_footprint(repetitions=count), finished=True) for count in (3, 4)
+    )
+    folder = ResultsFolder.create(tmp_path, "footprint", NOW, rounds=False)
+    half = msgspec.structs.replace(first, finished=False)
+    assert folder.write_footprint(half) == folder.path / "footprint.json"
+    assert folder.write_footprint(first) == folder.path / "footprint.json"
+    again = ResultsFolder.open(folder.path)
+    half = msgspec.structs.replace(second, finished=False)
+    assert again.write_footprint(half) == folder.path / "footprint.unfinished.json"
+    assert again.read_footprint() == first
+    assert again.write_footprint(second) == folder.path / "footprint.json"
+    assert [path.name for path in folder.path.iterdir()] == ["footprint.json"]
+    assert again.read_footprint() == second
 
 
 def test_an_unwritable_place_names_the_path_and_the_setting(tmp_path: Path, run: FakeRun) -> None:
