@@ -13,7 +13,7 @@ from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, UsageError
 from bakeoff.experiment import LOCAL, SERVICES
 from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
-from bakeoff.footprint.images import image_size
+from bakeoff.footprint.images import image_build, image_size
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
 from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in
@@ -105,6 +105,7 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
     for name, manifest in manifests.items():
         one = ServiceFacts(title=manifest.title, lines=count_lines(manifest))
         one.sizes["image_bytes"] = image_size(name, images)
+        one.image = image_build(manifest, images)
         one.lacking = lacking(manifest)
         if manifest.footprint is None:
             nothing = Amount(value=None, reason=NO_SECTION)

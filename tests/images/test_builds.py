@@ -70,6 +70,8 @@ def test_the_command_ends_with_3_where_nothing_was_built(tmp_path: Path) -> None
     assert written["go"] == {
         "bytes": None,
         "built_with": None,
+        "built_at": None,
+        "sources_sha256": None,
         "reason": "buildah and runc not in PATH: apt-get install buildah runc",
     }
 
@@ -77,7 +79,12 @@ def test_the_command_ends_with_3_where_nothing_was_built(tmp_path: Path) -> None
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_records(tmp_path) == {}
     records = {
-        "go": ImageRecord(bytes=18_000_000, built_with="buildah 1.28.2"),
+        "go": ImageRecord(
+            bytes=18_000_000,
+            built_with="buildah 1.28.2",
+            built_at="2026-01-02T03:04:05+00:00",
+            sources_sha256="0" * 64,
+        ),
         "rust": ImageRecord(bytes=None, built_with=None, reason="no compiler"),
     }
     path = write_records(tmp_path / "results", records)

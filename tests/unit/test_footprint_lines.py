@@ -12,7 +12,7 @@ from bakeoff.experiment import SERVICES
 from bakeoff.footprint.lines import count_lines, counter, files_by_concern
 from bakeoff.footprint.workspace import source_files
 from bakeoff.manifest import load_manifest
-from bakeoff.measure.footprint import CONCERNS, LineCount
+from bakeoff.measure.footprint import LineCount
 from bakeoff.measure.footprintsummary import lines_total
 
 TOY = Path(__file__).parents[1] / "fakes" / "toy"

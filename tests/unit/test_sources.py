@@ -1,4 +1,4 @@
-"""The digest of a folder's sources: it changes with what is built from them, and with nothing else."""
+"""The digest of a folder's sources: it changes with them, and with nothing else."""
 
 from pathlib import Path
 
