@@ -37,6 +37,8 @@ from bakeoff.store import ResultsFolder
 
 WORKLOAD = "footprint"
 _DATABASE = "service_tests"
+# What the services' tests call the copies that they make of it.
+_TEST_DATABASES = "billing_test_"
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,9 @@ def _database(
     if not any(manifest.test and manifest.footprint for manifest in manifests.values()):
         return None
     postgres: Postgres | ExternalPostgres = (
-        ExternalPostgres(options.database_url) if options.database_url else Postgres(host)
+        ExternalPostgres(options.database_url, leftovers=_TEST_DATABASES)
+        if options.database_url
+        else Postgres(host)
     )
     stack.enter_context(postgres)
     postgres.prepare_template(MIGRATIONS, None)
