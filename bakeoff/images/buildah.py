@@ -1,18 +1,21 @@
 """Builds images without a daemon: buildah, with runc below it."""
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import BuildError, MissingToolError
 from bakeoff.experiment import ROOT
 from bakeoff.owner import Owner
+from bakeoff.prctl import end_with
 
 _BUILD_DEADLINE_S = 3600.0
 _DEADLINE_S = 300.0
@@ -107,7 +110,12 @@ class Buildah(Owner):
     def _run(self, *words: str, deadline_s: float = _DEADLINE_S) -> str:
         command = ["buildah", *self._options, *words]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=partial(end_with, os.getpid()),
         ) as process:
             try:
                 output, errors = process.communicate(timeout=deadline_s)

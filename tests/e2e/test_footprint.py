@@ -31,7 +31,9 @@ with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
     template = url.rpartition("/")[2].partition("?")[0]
     connection.execute(f'CREATE DATABASE {{name}} TEMPLATE "{{template}}"'.encode())
 connection = psycopg.connect(url, dbname=name)
-pathlib.Path({ready!r}).write_text(name)
+ready = pathlib.Path({ready!r})
+ready.with_suffix(".partial").write_text(name)
+ready.with_suffix(".partial").rename(ready)
 time.sleep(600)
 """
 
