@@ -189,7 +189,7 @@ def test_databases_of_killed_tests_go_from_the_server_of_somebody_else(
     script, ready = tmp_path / "test.py", tmp_path / "ready"
     script.write_text(_COPIES_THE_DATABASE.format(ready=str(ready)))
     manifest = toys.path / "services" / "toy" / "service.toml"
-    command = json.dumps([sys.executable, str(script)])
+    command = json.dumps(["env", sys.executable, str(script)])
     _replace(manifest, 'command = ["make", "--silent", "test"]', f"command = {command}")
     with Host(LOCAL, run_id=secrets.token_hex(8)) as host, Postgres(host) as postgres:
         url = postgres.url_for("postgres")
