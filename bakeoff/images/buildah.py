@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bakeoff.errors import BuildError, MissingToolError
 from bakeoff.experiment import ROOT
 from bakeoff.owner import Owner
@@ -139,8 +141,11 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _remove_storage(storage: Path) -> None:
-    # The driver keeps its own folder mounted.
-    for mount in (storage / "root" / "overlay", storage / "root"):
-        if mount.is_mount():
-            subprocess.run(["umount", str(mount)], check=False, capture_output=True, timeout=60)
+    # The driver keeps its own folder mounted, and a build that was ended early its containers.
+    below = [part.mountpoint for part in psutil.disk_partitions(all=True)]
+    for mount in sorted(below, key=len, reverse=True):
+        if Path(mount).is_relative_to(storage.resolve()):
+            # Lazily, since what was ended may hold it a moment longer.
+            command = ["umount", "--lazy", mount]
+            subprocess.run(command, check=False, capture_output=True, timeout=60)
     shutil.rmtree(storage, ignore_errors=True)

@@ -81,6 +81,27 @@ def test_the_command_ends_with_3_where_nothing_was_built(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_what_a_build_left_mounted_goes_with_its_storage(
+    programs: Programs, tmp_path: Path
+) -> None:
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    assert mount is not None and unmount is not None
+    programs(runc="", buildah="exit 1", umount=f'exec {unmount} "$@"')
+    storage = tmp_path / "storage"
+    driver = storage / "root" / "overlay"
+    with Buildah(storage):
+        # A container below what the driver keeps mounted, and somebody who is still in it.
+        for folder in (driver, driver / "container" / "merged"):
+            folder.mkdir(parents=True)
+            subprocess.run([mount, "-t", "tmpfs", "tmpfs", str(folder)], check=True, timeout=60)
+        held = (driver / "container" / "merged" / "held").open("wb")
+    with held:
+        assert not storage.exists()
+    assert str(storage) not in Path("/proc/self/mounts").read_text()
+
+
 # Says its process and then does nothing, as a build that takes long.
 _SLEEPS = """
 [ "$1" = --root ] && {mkdir} -p "$2" && shift 4
