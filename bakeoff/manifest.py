@@ -50,7 +50,8 @@ class CommandSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class SourcesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Globs of source files by concern, and of those that are none: generated code, lock files.
 
-    Where a file has its own tests in it, `inline_tests` is the line that they begin with.
+    What `tests` finds is a test, whichever other concern's glob finds it, too. Where a file has its
+    own tests in it, `inline_tests` is the line that they begin with.
     """
 
     boot: list[str] = []

@@ -2,13 +2,15 @@
 
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bakeoff.measure.footprint import (
     CONCERNS,
     Amount,
     FootprintDocument,
     FootprintRatio,
+    FootprintService,
+    ImageBuild,
     LineCount,
     TimesDocument,
 )
@@ -61,7 +63,7 @@ def line_rows(document: FootprintDocument) -> list[Row]:
         cells = [Cell(f"{_code(document, label, concern):,}") for label in document.services]
         rows.append(_row(document, f"lines_{concern}", concern, cells, POST_LINES.get(concern), ""))
     for name, title in _SIZES.items():
-        cells = [_amount(name, service.sizes[name]) for service in document.services.values()]
+        cells = [_size(name, service) for service in document.services.values()]
         rows.append(_row(document, name, title, cells, None, ""))
     return rows
 
@@ -193,6 +195,20 @@ def _ratio(ratio: FootprintRatio | None) -> Cell:
     return Cell(
         format_ratio(ratio.value), f"{format_ratio(ratio.low)} to {format_ratio(ratio.high)}"
     )
+
+
+def _size(name: str, service: FootprintService) -> Cell:
+    cell = _amount(name, service.sizes[name])
+    if name == "image_bytes" and service.image is not None:
+        return replace(cell, marks=(_built(service.image),))
+    return cell
+
+
+def _built(image: ImageBuild) -> str:
+    """Which build an image is, such as `of an older build, 2026-01-02, by buildah 1.28.2`."""
+    of = {True: "of these sources", False: "of an older build", None: "of sources not known"}
+    when = image.built_at or "at a time not known"
+    return f"{of[image.same_sources]}, built {when} by {image.built_with}"
 
 
 def _amount(name: str, amount: Amount) -> Cell:

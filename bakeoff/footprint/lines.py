@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import reduce
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from bakeoff.manifest import ServiceManifest
 from bakeoff.measure.footprint import CONCERNS, LineCount, LinesDocument
 
 _DEADLINE_S = 60
+# Files of one call of scc. The kernel takes some 2 MB of arguments, and 4 KiB for each path.
+_AT_ONCE = 200
 _NONE = LineCount(files=0, code=0, comments=0, blanks=0)
 
 
@@ -47,8 +49,7 @@ def count_lines(manifest: ServiceManifest) -> LinesDocument:
     unknown language.
     """
     folder = manifest.folder
-    claims = {concern: _found(manifest, concern) for concern in CONCERNS}
-    _check_disjoint(manifest, claims)
+    claims = files_by_concern(manifest)
     claimed = set().union(*claims.values())
     files = claimed.union(source_files(manifest))
     counted = _count([folder / path for path in sorted(files)])
@@ -77,14 +78,29 @@ def count_lines(manifest: ServiceManifest) -> LinesDocument:
     )
 
 
-def _found(manifest: ServiceManifest, key: str) -> set[Path]:
+def files_by_concern(manifest: ServiceManifest) -> dict[str, set[Path]]:
+    """The files of each concern, relative to the service's folder. What `tests` finds is a test,
+    whichever other concern's glob finds it, too: Go keeps both in one folder.
+
+    Raises UsageError for a glob that finds nothing, or tests alone where it is not theirs, and for
+    a file that two other concerns claim.
+    """
+    tests = _found(manifest, "tests")
+    others = {one: _found(manifest, one, tests) for one in CONCERNS if one != "tests"}
+    _check_disjoint(manifest, others)
+    return {concern: others.get(concern, tests) for concern in CONCERNS}
+
+
+def _found(manifest: ServiceManifest, key: str, but: Set[Path] = frozenset()) -> set[Path]:
     globs: list[str] = getattr(manifest.sources, key)
+    folder = manifest.folder
     found: set[Path] = set()
     for glob in globs:
-        files = {path for path in manifest.folder.glob(glob) if path.is_file()}
-        if not files:
-            raise UsageError(f"`sources.{key}` in {manifest.path} has {glob!r}, which is no file")
-        found |= {path.relative_to(manifest.folder) for path in files}
+        files = {path.relative_to(folder) for path in folder.glob(glob) if path.is_file()}
+        if not files - but:
+            what = "which is tests alone" if files else "which is no file"
+            raise UsageError(f"`sources.{key}` in {manifest.path} has {glob!r}, {what}")
+        found |= files - but
     return found
 
 
@@ -136,22 +152,30 @@ def _less(whole: LineCount, part: LineCount) -> LineCount:
 
 def _plain(file: Path) -> LineCount:
     """The lines of a file that is in no language."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     code = sum(bool(line.strip()) for line in lines)
     return LineCount(files=1, code=code, comments=0, blanks=len(lines) - code)
 
 
 def _sum(counted: Mapping[Path, _File], folder: Path, paths: Iterable[Path]) -> LineCount:
-    return reduce(LineCount.__add__, (counted[folder / path].lines for path in paths), _NONE)
+    """The lines of files in all; those of a file that is in no language count as code."""
+    known = ((folder / path, counted.get(folder / path)) for path in paths)
+    return reduce(
+        LineCount.__add__,
+        (_plain(file) if one is None else one.lines for file, one in known),
+        _NONE,
+    )
 
 
 def _count(files: Sequence[Path]) -> dict[Path, _File]:
     """Each file that is in a language; the others are left out."""
-    if not files:
-        return {}
-    text = _scc(["--by-file", "--format", "json", *map(str, files)])
-    languages = msgspec.json.decode(text, type=list[_Language])
-    return {Path(one.location): one for language in languages for one in language.files}
+    counted: dict[Path, _File] = {}
+    for first in range(0, len(files), _AT_ONCE):
+        some = map(str, files[first : first + _AT_ONCE])
+        text = _scc(["--by-file", "--format", "json", *some])
+        languages = msgspec.json.decode(text, type=list[_Language])
+        counted |= {Path(one.location): one for language in languages for one in language.files}
+    return counted
 
 
 def _scc(arguments: list[str]) -> str:

@@ -13,7 +13,7 @@ from bakeoff.environment import describe
 from bakeoff.errors import BakeoffError, UsageError
 from bakeoff.experiment import LOCAL, SERVICES
 from bakeoff.footprint.bench import NO_SECTION, Bench, command_of, lacking
-from bakeoff.footprint.images import image_size
+from bakeoff.footprint.images import image_build, image_size
 from bakeoff.footprint.lines import count_lines, counter
 from bakeoff.footprint.plan import Step, expected_s, plan_steps, time_left_s
 from bakeoff.footprint.workspace import WORKSPACE, Workspace, alone_in, check_changes
@@ -37,6 +37,8 @@ from bakeoff.store import ResultsFolder
 
 WORKLOAD = "footprint"
 _DATABASE = "service_tests"
+# What the services' tests call the copies that they make of it.
+_TEST_DATABASES = "billing_test_"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def _count(manifests: Mapping[str, ServiceManifest], options: Options) -> Footpr
     )
     for name, manifest in manifests.items():
         one = ServiceFacts(title=manifest.title, lines=count_lines(manifest))
-        one.sizes["image_bytes"] = image_size(name, (options.results, RESULTS))
+        folders = (options.results, RESULTS)
+        one.sizes["image_bytes"] = image_size(name, folders)
+        one.image = image_build(manifest, folders)
         one.lacking = lacking(manifest)
         if manifest.footprint is None:
             nothing = Amount(value=None, reason=NO_SECTION)
@@ -205,7 +209,9 @@ def _database(
     if not any(manifest.test and manifest.footprint for manifest in manifests.values()):
         return None
     postgres: Postgres | ExternalPostgres = (
-        ExternalPostgres(options.database_url) if options.database_url else Postgres(host)
+        ExternalPostgres(options.database_url, leftovers=_TEST_DATABASES)
+        if options.database_url
+        else Postgres(host)
     )
     stack.enter_context(postgres)
     postgres.prepare_template(MIGRATIONS, None)

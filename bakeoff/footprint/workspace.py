@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from bakeoff.errors import RigError, UsageError
 from bakeoff.experiment import ROOT
 from bakeoff.manifest import FILE_NAME, ChangeSection, FootprintSection, ServiceManifest
+from bakeoff.sources import kept_by_git
 
 # Where copies stand unless told otherwise: in the checkout, ignored by git.
 WORKSPACE = ROOT / ".footprint"
@@ -145,10 +146,10 @@ def changed(text: str, change: ChangeSection, number: int, manifest: ServiceMani
 
 
 def source_files(manifest: ServiceManifest) -> list[Path]:
-    """Every file that a service is made of, relative to its folder: what was built there, and
-    what compilers keep there, is none."""
-    left_out = _made(manifest) | {Path(FILE_NAME)}
-    return sorted(path for path in _files(manifest.folder, left_out))
+    """Every file that a service is made of, relative to its folder: what was built there, what
+    compilers keep there, and what git ignores there, is none."""
+    found = set(_files(manifest.folder, _made(manifest) | {Path(FILE_NAME)}))
+    return sorted(found & kept_by_git(manifest.folder) or found)
 
 
 def _text(file: Path, manifest: ServiceManifest) -> str:

@@ -12,6 +12,7 @@ from bakeoff.images.containerfile import container_files
 from bakeoff.images.pins import pin_files, registry_digest
 from bakeoff.images.records import RESULTS, write_records
 from bakeoff.images.rules import problems_of
+from bakeoff.signals import interruptible
 
 COMPOSE_FILE = ROOT / "compose.yaml"
 
@@ -57,8 +58,12 @@ def pin() -> None:
     help="Folder that images.json goes to.  [default: results]",
 )
 def build(local_bases: bool, results: Path) -> None:
-    """Build what can be built, and write the sizes to images.json: exit 3 if any was not built."""
-    records = build_all(local_bases, click.echo)
+    """Build what can be built, and write the sizes to images.json: exit 3 if any was not built.
+
+    Interrupted, it ends what it began, leaves images.json as it was, and exits with 130.
+    """
+    with interruptible():
+        records = build_all(local_bases, click.echo)
     for name, record in records.items():
         size = "no size" if record.bytes is None else f"{record.bytes / 1e6:.1f} MB"
         click.echo(f"{name}: {size}; {record.built_with or 'not built'}")

@@ -1,18 +1,23 @@
 """Builds images without a daemon: buildah, with runc below it."""
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bakeoff.errors import BuildError, MissingToolError
 from bakeoff.experiment import ROOT
 from bakeoff.owner import Owner
+from bakeoff.prctl import end_with
 
 _BUILD_DEADLINE_S = 3600.0
 _DEADLINE_S = 300.0
@@ -107,7 +112,12 @@ class Buildah(Owner):
     def _run(self, *words: str, deadline_s: float = _DEADLINE_S) -> str:
         command = ["buildah", *self._options, *words]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=partial(end_with, os.getpid()),
         ) as process:
             try:
                 output, errors = process.communicate(timeout=deadline_s)
@@ -131,8 +141,11 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _remove_storage(storage: Path) -> None:
-    # The driver keeps its own folder mounted.
-    for mount in (storage / "root" / "overlay", storage / "root"):
-        if mount.is_mount():
-            subprocess.run(["umount", str(mount)], check=False, capture_output=True, timeout=60)
+    # The driver keeps its own folder mounted, and a build that was ended early its containers.
+    below = [part.mountpoint for part in psutil.disk_partitions(all=True)]
+    for mount in sorted(below, key=len, reverse=True):
+        if Path(mount).is_relative_to(storage.resolve()):
+            # Lazily, since what was ended may hold it a moment longer.
+            command = ["umount", "--lazy", mount]
+            subprocess.run(command, check=False, capture_output=True, timeout=60)
     shutil.rmtree(storage, ignore_errors=True)

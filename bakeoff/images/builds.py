@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bakeoff.errors import RigError
@@ -11,6 +12,7 @@ from bakeoff.images.containerfile import container_files, external_bases, read_s
 from bakeoff.images.records import ImageRecord
 from bakeoff.images.standins import make_stand_in
 from bakeoff.owner import Owner
+from bakeoff.sources import sources_sha256
 
 
 def image_name(name: str) -> str:
@@ -35,6 +37,8 @@ class Images(Owner):
     def build(self, container_file: Path, image: str) -> ImageRecord:
         """Builds one image. Raises BuildError, and MissingToolError without a toolchain."""
         stages = read_stages(container_file)
+        # Before the build, so that what changes meanwhile makes it an older one.
+        sources = sources_sha256(container_file.parent)
         made: dict[str, str] = {}
         volumes: list[str] = []
         for reference in external_bases(stages) if self._local_bases else ():
@@ -47,6 +51,8 @@ class Images(Owner):
         return ImageRecord(
             bytes=None if stands_on else self.buildah.size_bytes(image),
             built_with="; ".join([self.buildah.version(), *_told(made)]),
+            built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            sources_sha256=sources,
             reason=f"it stands on {stands_on}, in place of {stages[-1].base}"
             if stands_on
             else None,

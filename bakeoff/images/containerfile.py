@@ -1,5 +1,6 @@
 """A container file as its stages, read by Docker's own parser."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ FILE_NAME = "Containerfile"
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction; `exec_form` is whether its arguments are a JSON array, so need no shell."""
+    """One instruction, its `name` in capitals however it is written; `exec_form` is whether its
+    arguments are a JSON array, so need no shell."""
 
     name: str
     words: tuple[str, ...]
@@ -24,7 +26,8 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Stage:
-    """What stands from one FROM to the next. `base` is as written: an image, or a stage's name."""
+    """What stands from one FROM to the next. `base` is an image as written, or a stage's `name`:
+    those are in small letters."""
 
     base: str
     name: str | None
@@ -51,13 +54,14 @@ def read_stages(path: Path) -> list[Stage]:
         commands = dockerfile.parse_file(str(path))
     except (dockerfile.GoIOError, dockerfile.GoParseError) as error:
         raise UsageError(f"cannot read the container file {path}: {error}") from error
-    starts = [n for n, command in enumerate(commands) if command.cmd == "FROM" and command.value]
+    starts = [n for n, one in enumerate(commands) if one.cmd.upper() == "FROM" and one.value]
     if not starts:
         raise UsageError(f"{path} has no FROM with an image")
-    return [
-        _stage(commands[start], commands[start + 1 : end])
-        for start, end in zip(starts, [*starts[1:], len(commands)], strict=True)
-    ]
+    stages: list[Stage] = []
+    for start, end in zip(starts, [*starts[1:], len(commands)], strict=True):
+        names = {stage.name for stage in stages}
+        stages.append(_stage(commands[start], commands[start + 1 : end], names))
+    return stages
 
 
 def external_bases(stages: list[Stage]) -> list[str]:
@@ -71,16 +75,18 @@ def external_bases(stages: list[Stage]) -> list[str]:
     return bases
 
 
-def _stage(start: dockerfile.Command, commands: list[dockerfile.Command]) -> Stage:
+def _stage(
+    start: dockerfile.Command, commands: list[dockerfile.Command], before: Set[str | None]
+) -> Stage:
     words = start.value
     named = len(words) == 3 and words[1].upper() == "AS"
     return Stage(
-        base=words[0],
-        name=words[2] if named else None,
+        base=words[0].lower() if words[0].lower() in before else words[0],
+        name=words[2].lower() if named else None,
         line=start.start_line,
         instructions=tuple(
             Instruction(
-                name=command.cmd,
+                name=command.cmd.upper(),
                 words=command.value,
                 flags=command.flags,
                 exec_form=command.json,

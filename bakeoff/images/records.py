@@ -17,10 +17,13 @@ class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An image's size: the bytes of its layers, not compressed, or None with the `reason`.
 
     `built_with` is the builder, and what its bases were; None where nothing was built.
+    `built_at` is when, in UTC, and `sources_sha256` is of what, where git knows that.
     """
 
     bytes: int | None
     built_with: str | None
+    built_at: str | None = None
+    sources_sha256: str | None = None
     reason: str | None = None
 
 

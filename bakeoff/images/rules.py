@@ -69,10 +69,10 @@ def _of_image(stage: Stage) -> Iterator[tuple[int, str]]:
     user = stage.last("USER")
     if user is None:
         yield stage.line, "runs as root: no USER in the last stage"
-    elif not _USER.fullmatch(user.words[0]):
-        yield user.line, f"USER {user.words[0]} is not two numbers, uid:gid, above 0"
+    elif not _USER.fullmatch(" ".join(user.words)):
+        yield user.line, f"USER {' '.join(user.words)} is not two numbers, uid:gid, above 0"
     health = stage.last("HEALTHCHECK")
-    if health is None or health.words[0].upper() == "NONE":
+    if health is None or not health.words or health.words[0].upper() == "NONE":
         yield stage.line, "has no HEALTHCHECK in the last stage"
     else:
         yield from _of_command(health, health.words[1:], _TOOLS)

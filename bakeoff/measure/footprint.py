@@ -46,6 +46,15 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class ImageBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """The build that an image's size is of: when it was, in UTC, with which builder on which bases,
+    and whether of the sources that were counted. What is not known is None."""
+
+    built_at: str | None
+    built_with: str
+    same_sources: bool | None
+
+
 class TimedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of work as it was done. `cpu_s` and `peak_rss_bytes` are those of its whole tree of
     processes; the peak is from samples, and None where the work was over before the first.
@@ -92,7 +101,7 @@ class FootprintRatio(msgspec.Struct, frozen=True, kw_only=True):
 
 class FootprintService(msgspec.Struct, frozen=True, kw_only=True):
     """One service. `sizes` has direct_dependencies, all_dependencies, binary_bytes, image_bytes.
-    `changes` says what one file is: the leaf and the hub."""
+    `changes` says what one file is: the leaf and the hub. `image` is None where none was built."""
 
     title: str
     lines: LinesDocument
@@ -101,6 +110,7 @@ class FootprintService(msgspec.Struct, frozen=True, kw_only=True):
     toolchain: str | None
     linker: str | None
     changes: dict[str, str]
+    image: ImageBuild | None = None
 
 
 class FootprintDocument(msgspec.Struct, frozen=True, kw_only=True):

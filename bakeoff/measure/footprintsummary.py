@@ -11,6 +11,7 @@ from bakeoff.measure.footprint import (
     FootprintDocument,
     FootprintRatio,
     FootprintService,
+    ImageBuild,
     LinesDocument,
     TimedRun,
     TimesDocument,
@@ -34,6 +35,7 @@ class ServiceFacts:
     sizes: dict[str, Amount] = field(default_factory=dict)
     toolchain: str | None = None
     linker: str | None = None
+    image: ImageBuild | None = None
     changes: dict[str, str] = field(default_factory=dict)
     commands: dict[str, list[str]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
@@ -133,6 +135,7 @@ def _service(name: str, facts: ServiceFacts, run: FootprintFacts) -> FootprintSe
         toolchain=facts.toolchain,
         linker=facts.linker,
         changes=facts.changes,
+        image=facts.image,
     )
 
 

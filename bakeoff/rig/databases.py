@@ -22,6 +22,10 @@ _STATEMENTS = """
 SELECT s.query, sum(s.calls)::bigint FROM pg_stat_statements AS s
 JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = %s GROUP BY s.query
 """
+_OF_USER = """
+SELECT datname FROM pg_database JOIN pg_roles AS r ON r.oid = datdba
+WHERE r.rolname = current_user AND starts_with(datname, %s)
+"""
 _OF_ACCOUNTS = """
 SELECT a.id::text, array_agg(i.id::text ORDER BY i.created_at, i.id)
 FROM accounts AS a JOIN {} AS i ON i.account_id = a.id
@@ -56,6 +60,20 @@ class Databases:
         for name in filter(None, (self._current, _TEMPLATE)):
             self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", self._prefix + name)
         self._current = None
+
+    @contextmanager
+    def sweeping(self, names: str) -> Iterator[None]:
+        """Drops at the end those databases whose names begin with `names` that came meanwhile, as
+        tests leave them that are killed. One that is in use stays: it belongs to somebody else."""
+        before = self._of_user(names)
+        try:
+            yield
+        finally:
+            for name in sorted(self._of_user(names) - before):
+                command = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+                # It waits a few seconds for the connections of what was killed.
+                with self._named_errors(), suppress(psycopg.errors.ObjectInUse):
+                    self._connection.execute(command)
 
     def url_for(self, name: str) -> str:
         """The URL of one of the databases."""
@@ -107,6 +125,10 @@ class Databases:
         query = sql.SQL(_OF_ACCOUNTS).format(sql.Identifier(table))
         with self._named_errors(), _connect(self.url_for(_TEMPLATE)) as connection:
             return dict(connection.execute(query).fetchall())
+
+    def _of_user(self, names: str) -> set[str]:
+        with self._named_errors():
+            return {row[0] for row in self._connection.execute(_OF_USER, [names])}
 
     def _check_statistics(self) -> None:
         with self._named_errors():

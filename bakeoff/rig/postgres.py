@@ -197,17 +197,22 @@ class Postgres(_Server, Owner):
 
 class ExternalPostgres(_Server, Owner):
     """A server that runs, by a URL whose user may create databases. What the rig creates there
-    has names of its own and is dropped at the end."""
+    has names of its own and is dropped at the end; `leftovers` is how the names begin of what tests
+    may leave there, which is dropped, too."""
 
     # Not ours to sample.
     pids: None = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, leftovers: str | None = None) -> None:
         self._url = url
+        self._leftovers = leftovers
 
     def _begin(self, stack: ExitStack) -> None:
         self._databases = Databases(self._url, prefix=f"bakeoff_{secrets.token_hex(4)}_")
         stack.callback(self._databases.close)
+        if self._leftovers is not None:
+            # After what they are copies of is gone, so that none can come any more.
+            stack.enter_context(self._databases.sweeping(self._leftovers))
         stack.callback(self._databases.drop_all)
 
     def check(self) -> None:

@@ -2,19 +2,40 @@
 
 import json
 import os
+import secrets
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from bakeoff.experiment import LOCAL
+from bakeoff.hosts.host import Host
 from bakeoff.measure.operations import OPERATIONS
+from bakeoff.rig.postgres import Postgres
 from tests.e2e.conftest import Checkout, interrupt, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TOY = Path(__file__).parents[1] / "fakes" / "toy"
 DEADLINE_S = 500.0
 COPIES = 8
+# As the services' tests do, until it is killed.
+_COPIES_THE_DATABASE = """
+import os, pathlib, secrets, time
+import psycopg
+
+url, name = os.environ["DATABASE_URL"], "billing_test_" + secrets.token_hex(4)
+with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
+    template = url.rpartition("/")[2].partition("?")[0]
+    connection.execute(f'CREATE DATABASE {{name}} TEMPLATE "{{template}}"'.encode())
+connection = psycopg.connect(url, dbname=name)
+ready = pathlib.Path({ready!r})
+ready.with_suffix(".partial").write_text(name)
+ready.with_suffix(".partial").rename(ready)
+time.sleep(600)
+"""
 
 
 def _add_toy(checkout: Checkout, name: str) -> Path:
@@ -161,6 +182,36 @@ def test_an_interrupted_run_keeps_what_it_has(toys: Checkout, tmp_path: Path) ->
     assert len(document["runs"]) > 3
     assert document["services"]["toy"]["times"]["cold_release_build"]["median_s"] > 0
     assert "did not come to its end" in (kept.parent / "summary.md").read_text()
+
+
+def test_databases_of_killed_tests_go_from_the_server_of_somebody_else(
+    toys: Checkout, tmp_path: Path
+) -> None:
+    script, ready = tmp_path / "test.py", tmp_path / "ready"
+    script.write_text(_COPIES_THE_DATABASE.format(ready=str(ready)))
+    manifest = toys.path / "services" / "toy" / "service.toml"
+    command = json.dumps(["env", sys.executable, str(script)])
+    _replace(manifest, 'command = ["make", "--silent", "test"]', f"command = {command}")
+    with Host(LOCAL, run_id=secrets.token_hex(8)) as host, Postgres(host) as postgres:
+        url = postgres.url_for("postgres")
+
+        def databases() -> set[str]:
+            with psycopg.connect(url) as connection:
+                return {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+
+        before = databases()
+        log = tmp_path / "log"
+        process = toys.start(_once(toys, "--skip", "cold", "--database-url", url), log)
+
+        def has_begun() -> bool:
+            assert process.poll() is None, log.read_text()
+            return ready.exists()
+
+        wait_until(has_begun, DEADLINE_S, "the tests have a database")
+        assert ready.read_text() in databases() - before
+        interrupt(process)
+        assert process.wait(60) == 130, log.read_text()
+        assert databases() == before
 
 
 def test_a_build_that_fails_is_named_and_what_there_was_is_kept(toys: Checkout) -> None:

@@ -2,20 +2,25 @@
 
 import json
 import os
+import platform
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bakeoff.errors import BuildError, UsageError
 from bakeoff.experiment import ROOT
+from bakeoff.hosts import procfs
 from bakeoff.images.buildah import Buildah
 from bakeoff.images.builds import build_all
+from bakeoff.images.containerfile import container_files, external_bases, read_stages
 from bakeoff.images.records import FILE_NAME, ImageRecord, read_records, write_records
 from bakeoff.images.standins import make_stand_in
+from tests.integration.checkout import DEADLINE_S, until
 
 Programs = Callable[..., Path]
 
@@ -70,14 +75,113 @@ def test_the_command_ends_with_3_where_nothing_was_built(tmp_path: Path) -> None
     assert written["go"] == {
         "bytes": None,
         "built_with": None,
+        "built_at": None,
+        "sources_sha256": None,
         "reason": "buildah and runc not in PATH: apt-get install buildah runc",
     }
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_what_a_build_left_mounted_goes_with_its_storage(
+    programs: Programs, tmp_path: Path
+) -> None:
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    assert mount is not None and unmount is not None
+    programs(runc="", buildah="exit 1", umount=f'exec {unmount} "$@"')
+    storage = tmp_path / "storage"
+    driver = storage / "root" / "overlay"
+    with Buildah(storage):
+        # A container below what the driver keeps mounted, and somebody who is still in it.
+        for folder in (driver, driver / "container" / "merged"):
+            folder.mkdir(parents=True)
+            subprocess.run([mount, "-t", "tmpfs", "tmpfs", str(folder)], check=True, timeout=60)
+        held = (driver / "container" / "merged" / "held").open("wb")
+    with held:
+        assert not storage.exists()
+    assert str(storage) not in Path("/proc/self/mounts").read_text()
+
+
+# Says its process and then does nothing, as a build that takes long.
+_SLEEPS = """
+[ "$1" = --root ] && {mkdir} -p "$2" && shift 4
+[ "$1" = --version ] && exec echo buildah version 1
+echo $$ > "{told}.partial"
+{mv} "{told}.partial" "{told}"
+exec {sleep} 600
+"""
+
+
+@pytest.fixture(params=["registry", "local-bases"])
+def building(
+    request: pytest.FixtureRequest, programs: Programs, tmp_path: Path
+) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """A command whose `buildah` goes on for ever, and that one's process."""
+    words = ["--local-bases"] if request.param == "local-bases" else []
+    release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    base = external_bases(read_stages(container_files()["go"]))[0]
+    if words and not base.partition("@")[0].endswith(f"-{release}"):
+        pytest.skip(f"{base} is not made of what this machine has")
+    told = tmp_path / "told"
+    needed = {name: shutil.which(name) for name in ("mkdir", "mv", "sleep")}
+    script = _SLEEPS.format(told=told, **needed)
+    folder = programs(runc="", buildah=script, go=f"echo {tmp_path / 'go'}")
+    command = [sys.executable, "-m", "bakeoff.images", "build", *words]
+    environment = os.environ | {"PATH": str(folder), "TMPDIR": str(tmp_path / "temporary")}
+    (tmp_path / "temporary").mkdir()
+    with subprocess.Popen(
+        [*command, "--results", str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert until(lambda: told.exists() or process.poll() is not None)
+            assert process.poll() is None, process.communicate()[1]
+            yield process, int(told.read_text())
+        finally:
+            process.kill()
+
+
+def _ends(pid: int) -> bool:
+    def ended() -> bool:
+        found = procfs.stat(pid)
+        return found is None or not found.alive
+
+    return until(ended)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_build_leaves_nothing(
+    building: tuple["subprocess.Popen[str]", int], number: signal.Signals, tmp_path: Path
+) -> None:
+    process, buildah = building
+    process.send_signal(number)
+    said = process.communicate(timeout=DEADLINE_S)[1]
+    assert (process.returncode, said) == (130, f"bakeoff: interrupted by {number.name}\n")
+    assert _ends(buildah)
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_a_killed_build_leaves_no_builder(building: tuple["subprocess.Popen[str]", int]) -> None:
+    process, buildah = building
+    process.kill()
+    assert process.wait(DEADLINE_S) == -signal.SIGKILL
+    assert _ends(buildah)
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_records(tmp_path) == {}
     records = {
-        "go": ImageRecord(bytes=18_000_000, built_with="buildah 1.28.2"),
+        "go": ImageRecord(
+            bytes=18_000_000,
+            built_with="buildah 1.28.2",
+            built_at="2026-01-02T03:04:05+00:00",
+            sources_sha256="0" * 64,
+        ),
         "rust": ImageRecord(bytes=None, built_with=None, reason="no compiler"),
     }
     path = write_records(tmp_path / "results", records)

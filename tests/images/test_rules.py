@@ -29,8 +29,17 @@ BAD = {
     "no group": (r"^USER .*", "USER 65532", "not two numbers, uid:gid, above 0"),
     "a name": (r"^USER .*", "USER nobody:nogroup", "not two numbers, uid:gid, above 0"),
     "root again": (r"\Z", "USER 0\n", "not two numbers, uid:gid, above 0"),
+    "root in small letters": (r"\Z", "user 0\n", "not two numbers, uid:gid, above 0"),
+    "nobody at all": (r"\Z", "User\n", "not two numbers, uid:gid, above 0"),
     "no health check": (r"^HEALTHCHECK .*\n", "", "has no HEALTHCHECK"),
     "health check off": (r"^HEALTHCHECK .*", "HEALTHCHECK NONE", "has no HEALTHCHECK"),
+    "health check off in small letters": (r"\Z", "healthcheck none\n", "has no HEALTHCHECK"),
+    "a health check of nothing": (r"\Z", "HealthCheck\n", "has no HEALTHCHECK"),
+    "health by curl in small letters": (
+        r"\Z",
+        'healthcheck cmd ["curl", "http://127.0.0.1:8080/livez"]\n',
+        "HEALTHCHECK needs more than the program",
+    ),
     "health by a shell": (
         r"^HEALTHCHECK .*",
         "HEALTHCHECK CMD /billing healthcheck",
@@ -53,14 +62,21 @@ BAD = {
         'ENTRYPOINT ["sh", "-c", "/billing"]',
         "ENTRYPOINT needs more than the program",
     ),
+    "entry in small letters": (r"\Z", "entrypoint /billing\n", "ENTRYPOINT is in shell form"),
     "command by a shell": (r"\Z", "CMD serve\n", "CMD is in shell form"),
+    "command in small letters": (r"\Z", "cmd serve\n", "CMD is in shell form"),
     "base without a tag": (r"golang:\S+", "golang", "golang has no tag"),
     "base that moves": (r"golang:\S+", "golang:latest", "golang:latest is not exact"),
+    "base in small letters": (r"^FROM golang:\S+", "from golang:latest", "latest is not exact"),
+    "a second last stage": (r"\Z", "from scratch\n", "runs as root: no USER"),
     "base by a variable": (r"golang:\S+", "golang:$VERSION", "golang:$VERSION is not exact"),
     "a digest by hand": (r"(golang:\S+)", r"\1@sha256:abc", "has a digest that is none"),
     "a secret": (r"^EXPOSE", "ENV AUTH_JWT_SECRET=x\nEXPOSE", "AUTH_JWT_SECRET would stay"),
     "a second secret": (r"^EXPOSE", "ENV A=1 B_PASSWORD=x\nEXPOSE", "B_PASSWORD would stay"),
+    "a secret in small letters": (r"^EXPOSE", "env API_TOKEN=x\nEXPOSE", "API_TOKEN would stay"),
     "a secret to build": (r"^EXPOSE", "ARG API_TOKEN=\nEXPOSE", "API_TOKEN would stay"),
+    "a secret to build in small letters": (r"^EXPOSE", "arg API_TOKEN\nEXPOSE", "API_TOKEN would"),
+    "a fetch in small letters": (r"^EXPOSE", "add http://a.example/x /x\nEXPOSE", "ADD fetches"),
     "a fetch": (r"^EXPOSE", "ADD http://example.com/x /x\nEXPOSE", "ADD fetches"),
     "one stage": (r"^FROM scratch\nCOPY .*\n", "", "has one stage"),
 }
@@ -146,6 +162,17 @@ def test_stages_and_what_they_stand_on(tmp_path: Path) -> None:
     stages = read_stages(path)
     assert [stage.name for stage in stages] == ["one", None, "three", None, None]
     assert external_bases(stages) == ["a:1", "b:2"]
+
+
+def test_a_stage_is_known_however_its_name_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "Containerfile"
+    path.write_text("from a:1 as Build\nFROM BUILD As next\nUSER 1:1\nfrom Next\nuser 0\n")
+    stages = read_stages(path)
+    assert [stage.name for stage in stages] == ["build", "next", None]
+    assert [stage.base for stage in stages] == ["a:1", "build", "next"]
+    assert external_bases(stages) == ["a:1"]
+    found = stages[-1].last("USER")
+    assert found is not None and found.words == ("0",)
 
 
 def _words(stage: Stage, name: str) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,6 +28,7 @@ from bakeoff.images.containerfile import container_files
 from bakeoff.images.records import ImageRecord
 from bakeoff.manifest import load_manifest
 from bakeoff.rig.tokens import Credentials, mint_tokens
+from bakeoff.sources import sources_sha256
 from stub_payment.payments import payment_of_invoice
 from tests.contract.api import Api, Target
 from tests.contract.rig import SeededPostgres, new_database
@@ -230,6 +232,10 @@ def test_a_service_s_size_is_that_of_its_own_files(built: Built, name: str) -> N
     record = built.records[name]
     assert record.bytes is not None and record.reason is None
     assert record.built_with is not None and record.built_with.startswith("buildah ")
+    assert record.built_at is not None
+    built_ago = datetime.now(UTC) - datetime.fromisoformat(record.built_at)
+    assert timedelta() <= built_ago < timedelta(seconds=_BUILD_S)
+    assert record.sources_sha256 == sources_sha256(container_files()[name].parent)
     with built.images.buildah.mounted(image_name(name)) as root:
         files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
         content = sum(path.stat().st_size for path in files)

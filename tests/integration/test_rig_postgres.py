@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bakeoff.errors import PartDiedError, StartError, UsageError
+from bakeoff.errors import PartDiedError, RigError, StartError, UsageError
 from bakeoff.hosts import procfs
 from bakeoff.hosts.host import Host
 from bakeoff.rig.databases import Databases
@@ -255,6 +255,57 @@ def test_somebody_elses_server_is_left_as_it_was(
         external.fresh_database("round_2")
         assert len(databases() - before) == 2
     assert databases() == before
+
+
+def test_what_killed_tests_left_is_dropped_and_nothing_else(
+    postgres: Postgres, files: tuple[Path, Path]
+) -> None:
+    admin = postgres.url_for("postgres")
+    with psycopg.connect(admin, autocommit=True) as connection:
+
+        def create(*names: str) -> None:
+            for name in names:
+                connection.execute(f'CREATE DATABASE "{name}"'.encode())
+
+        def databases() -> set[str]:
+            return {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+
+        connection.execute("CREATE ROLE other NOLOGIN")
+        create("billing_test_old")
+        before = databases()
+        with ExternalPostgres(admin, leftovers="billing_test_") as external:
+            external.prepare_template(*files)
+            copied = external.fresh_database("service_tests").rpartition("/")[2].partition("?")[0]
+            create("billing_testing", "billing_test_used", "billing_test_of_another")
+            connection.execute("ALTER DATABASE billing_test_of_another OWNER TO other")
+            connection.execute(
+                f'CREATE DATABASE "billing_test_left-over" TEMPLATE "{copied}"'.encode()
+            )
+            in_use = psycopg.connect(postgres.url_for("billing_test_used"))
+        with in_use:
+            in_use.execute("SELECT 1")
+        assert databases() - before == {
+            "billing_testing",
+            "billing_test_used",
+            "billing_test_of_another",
+        }
+        assert before <= databases()
+
+
+def test_what_is_left_is_dropped_after_an_error_too(
+    postgres: Postgres, files: tuple[Path, Path]
+) -> None:
+    admin = postgres.url_for("postgres")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        with (
+            pytest.raises(RigError, match="the tests were killed"),
+            ExternalPostgres(admin, leftovers="billing_test_") as external,
+        ):
+            external.prepare_template(*files)
+            connection.execute("CREATE DATABASE billing_test_killed")
+            raise RigError("the tests were killed")
+        found = connection.execute("SELECT datname FROM pg_database").fetchall()
+    assert ("billing_test_killed",) not in found
 
 
 def test_a_user_that_may_not_is_told(postgres: Postgres, files: tuple[Path, Path]) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from bakeoff.errors import RigError, UsageError
 from bakeoff.experiment import SERVICES
-from bakeoff.footprint.lines import count_lines, counter
+from bakeoff.footprint.lines import count_lines, counter, files_by_concern
+from bakeoff.footprint.workspace import source_files
 from bakeoff.manifest import load_manifest
-from bakeoff.measure.footprint import CONCERNS, LineCount
+from bakeoff.measure.footprint import LineCount
 from bakeoff.measure.footprintsummary import lines_total
 
 TOY = Path(__file__).parents[1] / "fakes" / "toy"
@@ -77,13 +78,9 @@ def test_another_counter_agrees(service: str) -> None:
         pytest.skip("cloc is not installed: apt-get install cloc")
     manifest = load_manifest(service)
     ours = count_lines(manifest)
-    for concern in CONCERNS:
-        files = {
-            str(path)
-            for glob in getattr(manifest.sources, concern)
-            for path in manifest.folder.glob(glob)
-        }
-        command = [cloc, "--json", "--skip-uniqueness", *sorted(files)]
+    for concern, paths in files_by_concern(manifest).items():
+        files = sorted(str(manifest.folder / path) for path in paths)
+        command = [cloc, "--json", "--skip-uniqueness", *files]
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=DEADLINE_S
         )
@@ -129,10 +126,73 @@ def test_a_copied_file_moves_its_own_row_alone(toy: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("service", "file", "concern"),
+    [
+        ("go", "cmd/billing/server.go", "boot"),
+        ("go", "internal/api/payments.go", "handlers"),
+        ("go", "internal/billing/invoice.go", "domain"),
+        ("go", "internal/postgres/keys.go", "domain"),
+        ("go", "internal/api/payments_test.go", "tests"),
+        ("rust", "src/api/payments.rs", "handlers"),
+        ("rust", "src/billing/invoice.rs", "domain"),
+        ("rust", "src/postgres/keys.rs", "domain"),
+        ("rust", "tests/api/payments.rs", "tests"),
+    ],
+)
+def test_a_copied_file_of_ours_moves_its_own_row_alone(
+    service: str, file: str, concern: str, tmp_path: Path
+) -> None:
+    ours = load_manifest(service)
+    for path in (Path("service.toml"), *source_files(ours)):
+        (tmp_path / service / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ours.folder / path, tmp_path / service / path)
+    copied = load_manifest(service, tmp_path)
+    before = count_lines(copied)
+    assert before == count_lines(ours)
+    original = copied.folder / file
+    shutil.copy(original, original.with_name(f"copied_{original.name}"))
+    after = count_lines(copied)
+    grown, found = before.concerns[concern], after.concerns[concern]
+    lines = [sum((one.code, one.comments, one.blanks)) for one in (grown, found)]
+    assert lines[1] - lines[0] == len(original.read_text().splitlines())
+    assert (found.files, found.code > grown.code) == (grown.files + 1, True)
+    assert after.concerns == {**before.concerns, concern: found}
+    assert after.apart == before.apart
+
+
+def test_a_test_is_in_no_other_row(tmp_path: Path) -> None:
+    sources = 'handlers = ["*.c"]\ntests = ["*_test.c"]'
+    files = {"a.c": "int a;\n", "a_test.c": "int b;\nint c;\n"}
+    concerns = count_lines(load_manifest("one", _service(tmp_path, sources, files))).concerns
+    assert [concerns[name].code for name in ("handlers", "tests")] == [1, 2]
+
+
+def test_files_in_no_language_count_line_by_line_where_they_are_named(tmp_path: Path) -> None:
+    files = {"a.c": "int a;\n", "made.unknown": "x\n\ny\n", "b.sql": "SELECT\0;\n\n"}
+    sources = 'boot = ["a.c"]\ngenerated = ["made.unknown"]'
+    services = _service(tmp_path, sources, files)
+    (services / "one" / "made.unknown").write_bytes(b"\xff\n\ny\n")
+    apart = count_lines(load_manifest("one", services)).apart
+    assert apart["generated"] == LineCount(files=1, code=2, comments=0, blanks=1)
+    # A program that counts takes it for no text.
+    assert apart["sql"] == LineCount(files=1, code=1, comments=0, blanks=1)
+
+
+def test_more_files_than_fit_into_a_command(tmp_path: Path) -> None:
+    services = _service(tmp_path, 'boot = ["a.c"]', {"a.c": "int a;\n"})
+    many = 12_000
+    for number in range(many):
+        (services / "one" / f"{'long' * 55}{number}.c").write_text("int a;\n")
+    found = count_lines(load_manifest("one", services)).apart["elsewhere"]
+    assert found == LineCount(files=many, code=many, comments=0, blanks=0)
+
+
+@pytest.mark.parametrize(
     ("sources", "says"),
     [
-        ('boot = ["none.c"]', "`sources.boot`.*'none.c'"),
-        ('boot = ["a.c"]\ntests = ["*.c"]', "a.c is counted twice: as boot and as tests"),
+        ('boot = ["none.c"]', "`sources.boot`.*'none.c', which is no file"),
+        ('boot = ["a.c"]\ntests = ["*.c"]', "`sources.boot`.*'a.c', which is tests alone"),
+        ('boot = ["a.c"]\ndomain = ["*.c"]', "a.c is counted twice: as boot and as domain"),
         ('boot = ["a.unknown"]', "a.unknown, in no language"),
     ],
 )

@@ -16,6 +16,7 @@ from bakeoff.footprint.workspace import (
     source_files,
 )
 from bakeoff.manifest import ChangeSection, ServiceManifest, load_manifest
+from tests.unit.gitfolder import repository
 
 TOY = Path(__file__).parents[1] / "fakes" / "toy"
 
@@ -145,6 +146,25 @@ def test_what_is_built_in_place_is_no_source_and_goes_with_the_cold(
     names = {str(path) for path in source_files(manifest)}
     assert not {"service.toml", "out/toy.c"} & names
     assert {"Makefile", "handlers/pay.c", "toy.lock"} <= names
+
+
+def test_what_git_ignores_is_no_source(manifest: ServiceManifest) -> None:
+    folder = manifest.folder
+    for name in ("bin/made.c", "new.c", "-o.c", ".gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("/bin/\n")
+    without_git = set(source_files(manifest))
+    assert Path("bin/made.c") in without_git
+    repository(folder.parent, add=["toy"])
+    (folder / "new2.c").touch()
+    (folder / "domain.c").unlink()
+    found = set(source_files(manifest))
+    assert found == without_git - {Path("bin/made.c"), Path("domain.c")} | {Path("new2.c")}
+    # Of a folder that is ignored as a whole git says nothing.
+    repository(folder.parent.parent, add=[])
+    shutil.rmtree(folder.parent / ".git")
+    (folder.parent.parent / ".gitignore").write_text("services/\n")
+    assert set(source_files(manifest)) == found | {Path("bin/made.c")}
 
 
 @pytest.mark.parametrize("service", ["go", "rust"])

@@ -10,7 +10,7 @@ import pytest
 
 import reports
 from bakeoff.errors import ResultsError
-from bakeoff.measure.footprint import FootprintDocument, FootprintRatio
+from bakeoff.measure.footprint import Amount, FootprintDocument, FootprintRatio, ImageBuild
 from bakeoff.measure.footprintsummary import footprint_document
 from bakeoff.store import ResultsFolder
 from reports import footprint, footprintclaims
@@ -102,6 +102,34 @@ def test_a_reversed_pair_turns_the_posts_ratio_too() -> None:
     rows = Page(footprint_html(document, [])).rows
     assert rows["cold_release_build"][0][-1].strip() == "0.05"
     assert not footprintclaims.is_of_the_post(document)
+
+
+@pytest.mark.parametrize(
+    ("built_at", "same_sources", "says"),
+    [
+        ("2026-01-02", True, "of these sources, built 2026-01-02 by buildah 1; a made base"),
+        ("2026-01-02", False, "of an older build, built 2026-01-02 by buildah 1; a made base"),
+        (None, None, "of sources not known, built at a time not known by buildah 1; a made base"),
+    ],
+)
+def test_an_image_has_beside_its_size_what_it_was_built_of(
+    built_at: str | None, same_sources: bool | None, says: str
+) -> None:
+    facts = fake_footprint()
+    facts.services["go"].sizes["image_bytes"] = Amount(value=18_000_000)
+    facts.services["go"].image = ImageBuild(
+        built_at=built_at, built_with="buildah 1; a made base", same_sources=same_sources
+    )
+    document = footprint_document(facts, finished=True)
+    (row,) = [row for row in footprint.line_rows(document) if row.name == "image_bytes"]
+    assert [(cell.text, cell.remarks) for cell in row.cells] == [
+        ("18.0 MB", (says,)),
+        ("-", ("no image was built",)),
+    ]
+    assert says in Page(footprint_html(document, [])).rows["image_bytes"][0][1]
+    assert says in footprint_markdown(document)
+    terminal = footprint_terminal(document, Path("results/x")).plain
+    assert f"a: {says}" in " ".join(terminal.split())
 
 
 def _with_cold(low: float | None, value: float, high: float | None) -> FootprintDocument:
