@@ -15,9 +15,10 @@ from xdist.scheduler import LoadScopeScheduling
 # Else each of several hundred processes of a run would compile every module anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# A shell starts what runs in its background with SIGINT ignored, and what tests start and interrupt
-# would inherit that.
+# A shell starts what runs in its background with SIGINT ignored, nohup does so with SIGHUP, and
+# what tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _MEMORY = Path("/dev/shm")
 # Of Postgres's data, a few copies at a time.
