@@ -32,10 +32,10 @@ class Asker:
         self.handed_over_ns = 0
         self.connection: SocketConnection
 
-    def ask(self) -> None:
+    def ask(self, body: bytes = b"") -> None:
         self.connection.ready = False
         self.sent_ns = self.handed_over_ns = monotonic_ns()
-        self.connection.write(f"GET /{self.name} HTTP/1.1\r\n\r\n".encode())
+        self.connection.write(f"GET /{self.name} HTTP/1.1\r\n\r\n".encode() + body)
 
     def answered(self, done_ns: int, status: int, body: bytes, received: object) -> None:
         assert (status, crc32(body)) == (200, crc32(b"a"))
@@ -120,6 +120,30 @@ def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socke
             while "a lost" not in notes:
                 await asyncio.sleep(0.001)
         assert end.recv(4096) == b""
+        end.close()
+        poller.close()
+
+    asyncio.run(run())
+    assert next(note for note in notes if note.startswith("a ")) == "a heard"
+
+
+def test_an_answer_before_all_of_its_request_is_the_connection_s_last(
+    listener: socket.socket,
+) -> None:
+    notes: list[str] = []
+
+    async def run() -> None:
+        poller = Poller(lambda: notes.append("over"))
+        asker = Asker("a", notes)
+        asker.connection = SocketConnection(asker, poller, *listener.getsockname())
+        await asker.connection.open()
+        end = listener.accept()[0]
+        # More than the kernel takes for a server that reads nothing.
+        asker.ask(bytes(64_000_000))
+        end.sendall(ANSWER)
+        async with asyncio.timeout(DEADLINE_S):
+            while "a lost" not in notes:
+                await asyncio.sleep(0.001)
         end.close()
         poller.close()
 

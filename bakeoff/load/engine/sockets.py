@@ -84,6 +84,10 @@ class SocketConnection(Connection):
             if not read_bytes:
                 self._close(None)
                 return
+            if self._unsent:
+                # Answered before all of the request was taken, whose rest the server would read as
+                # the next one.
+                self._last = True
             self.data_received(_BUFFER[:read_bytes])
             # By its edge: what comes after a short read is news again.
             if read_bytes < _READ_BYTES and not self._last:
