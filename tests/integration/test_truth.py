@@ -9,8 +9,8 @@ wide, and the stall, which is five times as short, scatters by the few hundred a
 workers share the generator's core; in the short version one test has them.
 
 No instrument is nearer to the server than the machine lets a blocking socket be, whose two wake-ups
-take up to 0.25 ms on virtual machines. So beside each window the same is measured with one: where
-that takes longer than the tolerance, it is the tolerance.
+take up to 0.25 ms on virtual machines. So beside each window the same is measured with one, and
+said: where that alone takes longer than the tolerance, the machine is not one to show it on.
 """
 
 import os
@@ -182,12 +182,6 @@ def median(windows: list[Window], figure: Callable[[Window], float]) -> float:
     return statistics.median(figure(window) for window in windows)
 
 
-def tolerance_ms(windows: list[Window]) -> float:
-    """Of client minus server at p50: what the machine lets a blocking socket have, where that is
-    longer."""
-    return max(BETWEEN_MS, median(windows, lambda one: one.floor_ms))
-
-
 def check_between(name: str, windows: list[Window]) -> float:
     """Client minus server is never negative; returns it at p50, in ms."""
     for window in windows:
@@ -222,7 +216,7 @@ def check_percentile(name: str, windows: list[Window], percentile: float) -> Non
     reported = median(windows, lambda one: one.percentile_ms(percentile))
     truth = median(windows, lambda one: float(np.percentile(one.truth_ms, percentile)))
     print(f"{name}: p{percentile:g} {reported:.3f} ms, truth {truth:.3f} ms")
-    assert abs(reported - truth) <= SHARE * truth + tolerance_ms(windows)
+    assert abs(reported - truth) <= SHARE * truth + BETWEEN_MS
 
 
 workers_in_full = pytest.mark.parametrize("generator", [1, 2] if FULL else [1], indirect=True)
@@ -231,14 +225,14 @@ workers_in_full = pytest.mark.parametrize("generator", [1, 2] if FULL else [1], 
 @pytest.mark.parametrize("generator", [1, 2], indirect=True)
 def test_fixed(generator: tuple[Locust, Path], tmp_path: Path) -> None:
     windows = measure(generator, tmp_path / "log", "fixed", "--ms", "2")
-    assert check_between("fixed 2 ms", windows) <= tolerance_ms(windows)
+    assert check_between("fixed 2 ms", windows) <= BETWEEN_MS
     check_percentile("fixed 2 ms", windows, 50)
 
 
 @workers_in_full
 def test_lognormal(generator: tuple[Locust, Path], tmp_path: Path) -> None:
     windows = measure(generator, tmp_path / "log", "lognormal", "--ms", "5", "--sigma", "0.8")
-    assert check_between("lognormal", windows) <= tolerance_ms(windows)
+    assert check_between("lognormal", windows) <= BETWEEN_MS
     check_percentile("lognormal", windows, 50)
     check_percentile("lognormal", windows, 99)
 
@@ -259,7 +253,7 @@ def test_mm1(generator: tuple[Locust, Path], tmp_path: Path, load: float) -> Non
     mean_ms = median(windows, lambda one: float(one.latency_ms.mean()))
     theory_ms = service_ms / (1 - load)
     print(f"{name}: mean {mean_ms:.3f} ms, theory {theory_ms:.3f} ms")
-    assert abs(mean_ms - theory_ms) <= (0.10 if FULL else 0.35) * theory_ms + tolerance_ms(windows)
+    assert abs(mean_ms - theory_ms) <= (0.10 if FULL else 0.35) * theory_ms + BETWEEN_MS
 
 
 @workers_in_full
