@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,43 +27,55 @@ from bakeoff.load.workerrun import SAMPLES_VARIABLE
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan
 from bakeoff.timerfd import TimerFd
-from benchmarks.figures import summed_up
 from benchmarks.processes import ROOT, null_server, tree
 
-# A minute in all, in short turns: a machine stalls for a while now and then, which would be half of
-# a long window's last thousandth.
+# A minute in all, in short turns, so that both have the same weather.
 WINDOW_S = 5.0
 WINDOWS = 12
 CONNECTIONS = 64
 _SEED = 1
 _PERCENTILES = {"p50": 50.0, "p99": 99.0, "p999": 99.9}
-_COMPARED = ("p99", "p999")
 _DEADLINE_S = 60.0
 
 Lateness = NDArray[np.int64]
 
 
 def measure() -> dict[str, float]:
-    """Half of the capacity that was found, and by key, in milliseconds, the median and the range
-    over the windows: of percentiles, and of how much the engine's are over those of the bare loop,
-    which had the window beside it."""
+    """Half of the capacity that was found, and what `compared` says of the windows at it."""
     own, others = _cores()
-    found: dict[str, list[float]] = {}
+    ours, bare = [], []
     with ExitStack() as stack:
         os.sched_setaffinity(0, others)
         stack.callback(os.sched_setaffinity, 0, own | others)
         generator = _Generator(stack, own, others)
         rate_rps = generator.capacity_rps() / 2
         for _ in range(WINDOWS):
-            ours = _percentiles_ms(generator.lateness_ns(rate_rps))
-            bare = _percentiles_ms(_bare_lateness_ns(rate_rps, own))
-            for label in _PERCENTILES:
-                found.setdefault(f"lateness_{label}_ms", []).append(ours[label])
-                found.setdefault(f"bare_lateness_{label}_ms", []).append(bare[label])
-            for label in _COMPARED:
-                over_ms = ours[label] - bare[label]
-                found.setdefault(f"lateness_{label}_over_bare_ms", []).append(over_ms)
-    return {"lateness_rate_rps": rate_rps, **summed_up(found)}
+            ours.append(generator.lateness_ns(rate_rps))
+            bare.append(_bare_lateness_ns(rate_rps, own))
+    return {"lateness_rate_rps": rate_rps, **compared(ours, bare)}
+
+
+def compared(ours: Sequence[Lateness], bare: Sequence[Lateness]) -> dict[str, float]:
+    """By key, in milliseconds: percentiles over the arrivals of all windows, and how much the
+    engine's are over those of the bare loop; under KEY_low and KEY_high the range over the single
+    windows, of which the two that stand together are compared. Lateness is in nanoseconds."""
+    whole = _one_compared(np.concatenate(ours), np.concatenate(bare))
+    windows = [_one_compared(one, other) for one, other in zip(ours, bare, strict=True)]
+    found: dict[str, float] = {}
+    for key, figure in whole.items():
+        singly = [window[key] for window in windows]
+        found |= {key: figure, f"{key}_low": min(singly), f"{key}_high": max(singly)}
+    return found
+
+
+def _one_compared(ours: Lateness, bare: Lateness) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for label, percentile in _PERCENTILES.items():
+        own_ms, bare_ms = (float(np.percentile(late, percentile)) / 1e6 for late in (ours, bare))
+        found[f"lateness_{label}_ms"] = own_ms
+        found[f"bare_lateness_{label}_ms"] = bare_ms
+        found[f"lateness_{label}_over_bare_ms"] = own_ms - bare_ms
+    return found
 
 
 class _Generator:
@@ -150,13 +163,6 @@ def _cores() -> tuple[set[int], set[int]]:
     """The engine's core and the others; the same where there is one."""
     cores = sorted(os.sched_getaffinity(0))
     return {cores[-1]}, set(cores[:-1]) or {cores[-1]}
-
-
-def _percentiles_ms(late: Lateness) -> dict[str, float]:
-    return {
-        label: float(np.percentile(late, percentile)) / 1e6
-        for label, percentile in _PERCENTILES.items()
-    }
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks.figures import interleaved, lines, summed_up
+from benchmarks.lateness import compared
 from benchmarks.page import AIMS, page
 from benchmarks.processes import announced, line_of
 from benchmarks.ratios import DIFFERENCES, RATIOS, ratios
@@ -61,3 +63,11 @@ def test_the_page_has_each_figure_once_and_what_was_aimed_at() -> None:
     assert "| generator_over_wrk | 1.91 | at most 1.4 |" in rows
     assert sum("wrk_us_per_request" in row for row in rows) == 1
     assert {*AIMS} <= {*RATIOS, *DIFFERENCES}
+
+
+def test_a_stall_in_one_of_many_windows_is_in_the_lateness() -> None:
+    quiet, stalled = np.zeros(1000, np.int64), np.zeros(1000, np.int64)
+    stalled[:200] = 5_000_000  # 2 % of all arrivals of ten windows
+    found = compared([quiet] * 9 + [stalled], [quiet + 1_000_000] * 10)
+    assert (found["lateness_p50_ms"], found["lateness_p99_ms"]) == (0.0, 5.0)
+    assert [found[f"lateness_p99_over_bare_ms{end}"] for end in ("", "_low", "_high")] == [4, -1, 4]
