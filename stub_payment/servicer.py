@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -87,8 +87,8 @@ class Servicer:
     def snapshot(self) -> Counters:
         """This process's counters; `charges` is left to the ledger's owner."""
         return Counters(
-            calls=self._tally.calls,
-            answers=self._tally.answers,
+            calls=+Counter(self._tally.calls),  # without those that were not called
+            answers=+Counter(self._tally.answers),
             faults=self._tally.faults,
             calls_in_flight=self._in_flight,
             request_ids=self._request_ids,

@@ -19,6 +19,10 @@ from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.stream import Stream
 
 MAXIMUM_REQUEST_ID_BYTES = 128  # of those that are remembered; the services allow 64
+
+# An answer, something to await, or what went wrong.
+Outcome = Message | Awaitable[Message] | Exception
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,29 +45,31 @@ class Calls:
 
     def start(self, stream: Stream, method: Method, message: bytes) -> None:
         """Answers at once where the servicer does, else when it has."""
+        if stream.timeout_s == 0:
+            self.refuse(stream, Refusal(DEADLINE_EXCEEDED, "the deadline had passed"))
+        else:
+            self.settle(stream, self.ask(method, message, stream.request_id))
+
+    def ask(self, method: Method, message: bytes, request_id: bytes | None) -> Outcome:
+        """What the servicer makes of a message."""
         try:
-            if stream.timeout_s == 0:
-                raise Refusal(DEADLINE_EXCEEDED, "the deadline had passed")
-            request_id = stream.request_id
-            answer = method.call(
+            return method.call(
                 method.parse(message),
                 None if request_id is None else _text(request_id),
                 self._owner.retire,
             )
-        except DecodeError:
-            self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
-        except Refusal as refusal:
-            self.refuse(stream, refusal)
-        except ResetConnection:
-            self._owner.abort()
-        except Exception as error:  # noqa: BLE001 -- a bug of ours: its caller hears of it
-            self._fail(stream, error)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, `settle` tells the caller
+            return error
+
+    def settle(self, stream: Stream, outcome: Outcome) -> None:
+        """Gives a stream what the servicer made of its message, now or when that is there."""
+        if isinstance(outcome, Message):
+            self._answer(stream, outcome)
+        elif isinstance(outcome, Exception):
+            self._fail(stream, outcome)
         else:
-            if isinstance(answer, Message):
-                self._answer(stream, answer)
-            else:
-                stream.answer = answer
-                stream.task = asyncio.get_running_loop().create_task(self._wait(stream, answer))
+            stream.answer = outcome
+            stream.task = asyncio.get_running_loop().create_task(self._wait(stream, outcome))
 
     def refuse(self, stream: Stream, refusal: Refusal) -> None:
         """Ends a stream with a status."""
@@ -75,8 +81,16 @@ class Calls:
             self._end(stream)
 
     def _fail(self, stream: Stream, error: Exception) -> None:
-        _log.error("a call failed", exc_info=error)
-        self.refuse(stream, Refusal(UNKNOWN, "the stub failed; its error output says how"))
+        match error:
+            case Refusal():
+                self.refuse(stream, error)
+            case DecodeError():
+                self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
+            case ResetConnection():
+                self._owner.abort()
+            case _:  # a bug of ours: its caller hears of it
+                _log.error("a call failed", exc_info=error)
+                self.refuse(stream, Refusal(UNKNOWN, "the stub failed; its error output says how"))
 
     async def _wait(self, stream: Stream, answer: Awaitable[Message]) -> None:
         """A task of its own, which is cancelled where the caller leaves."""
@@ -84,16 +98,9 @@ class Calls:
         try:
             async with deadline:
                 message = await answer
-        except TimeoutError as error:
-            if deadline.expired():
-                self.refuse(stream, Refusal(DEADLINE_EXCEEDED, "the deadline passed"))
-            else:
-                self._fail(stream, error)
-        except Refusal as refusal:
-            self.refuse(stream, refusal)
-        except ResetConnection:
-            self._owner.abort()
-        except Exception as error:  # noqa: BLE001 -- as in `start`
+        except Exception as error:  # noqa: BLE001 -- its caller hears of it
+            if deadline.expired() and isinstance(error, TimeoutError):
+                error = Refusal(DEADLINE_EXCEEDED, "the deadline passed")
             self._fail(stream, error)
         else:
             self._answer(stream, message)

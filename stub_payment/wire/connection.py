@@ -9,7 +9,9 @@ from stub_payment.wire import frames, limits
 from stub_payment.wire.blocks import check_priority
 from stub_payment.wire.bodies import Bodies
 from stub_payment.wire.calls import Owner
+from stub_payment.wire.express import Express
 from stub_payment.wire.frames import ConnectionFault, ErrorCode, Setting
+from stub_payment.wire.heads import HeadReader
 from stub_payment.wire.limits import Allowance, Budget
 from stub_payment.wire.methods import Methods
 from stub_payment.wire.outbox import Outbox
@@ -56,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._settings_allowed = self._allowance(
             "SETTINGS", limits.SETTINGS_BURST, limits.SETTINGS_PER_S
         )
+        self._heads = HeadReader(shared.methods)
         self._streams = self._make_streams()
         self._reader = self._make_reader()
         self._transport: asyncio.Transport | None = None
@@ -69,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     def _make_streams(self) -> Streams:
         return Streams(
-            self._shared.methods,
+            self._heads,
             Bodies(self._shared.held, self._chatter),
             self._outbox,
             Owner(self._flush_soon, self.retire, self.abort),
@@ -78,9 +81,11 @@ class Connection(asyncio.Protocol):
         )
 
     def _make_reader(self) -> FrameReader:
+        streams = self._streams
+        express = Express(self._heads, streams, streams.calls, self._outbox)
         return FrameReader(
             {
-                frames.DATA: self._streams.data,
+                frames.DATA: streams.data,
                 frames.PRIORITY: self._on_priority,
                 frames.RST_STREAM: self._on_reset,
                 frames.SETTINGS: self._on_settings,
@@ -90,7 +95,8 @@ class Connection(asyncio.Protocol):
                 frames.WINDOW_UPDATE: self._on_window_update,
             },
             unknown=lambda *_: self._chatter.take(),
-            on_block=self._streams.block,
+            on_block=streams.block,
+            express=express.take,
         )
 
     # What the loop calls.
@@ -117,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         try:
-            self._streams.wants_request_ids = self._shared.wants_request_ids()
+            self._heads.wants_request_ids = self._shared.wants_request_ids()
             self._reader.feed(data)
         except ConnectionFault as fault:
             self._fail(fault)

@@ -19,7 +19,6 @@ Field = tuple[bytes, bytes]
 INDEXED = 0x80
 INCREMENTAL = 0x40
 SIZE_UPDATE = 0x20
-NAME_IS_LITERAL = frozenset({0x00, 0x10, INCREMENTAL})
 LONG_STRING = 0x7F  # the length goes on in the next byte
 HUFFMAN = 0x80
 _THREE_UPDATES = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}").match
@@ -52,27 +51,31 @@ class FieldReader:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "no header block") from error
 
 
-def field_ends(block: bytes) -> Iterator[int]:
-    """Where each field of a block that `hpack` could read ends; size updates are no fields."""
+def field_spans(block: bytes) -> Iterator[tuple[int, int]]:
+    """Of each field of a block that `hpack` could read, where its value begins, with the byte that
+    has its length, and where it ends. Size updates are no fields."""
     position = 0
     while position < len(block):
         first = block[position]
         if first & INDEXED:
             position = _after_integer(block, position, 7)
+            yield position, position
         elif first & INCREMENTAL:
-            position = _after_literal(block, position, 6)
+            value_at = _after_name(block, position, 6)
+            position = _after_string(block, value_at)
+            yield value_at, position
         elif first & SIZE_UPDATE:
             position = _after_integer(block, position, 5)
-            continue
         else:
-            position = _after_literal(block, position, 4)
-        yield position
+            value_at = _after_name(block, position, 4)
+            position = _after_string(block, value_at)
+            yield value_at, position
 
 
-def _after_literal(block: bytes, position: int, index_bits: int) -> int:
+def _after_name(block: bytes, position: int, index_bits: int) -> int:
     index = block[position] & (1 << index_bits) - 1
     position = _after_integer(block, position, index_bits)
-    return _after_string(block, position if index else _after_string(block, position))
+    return position if index else _after_string(block, position)
 
 
 def _after_string(block: bytes, position: int) -> int:

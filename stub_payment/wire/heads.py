@@ -1,10 +1,10 @@
 """The heads of one connection's requests, as cheaply as their bytes allow.
 
-A client's header blocks begin and end with the same fields in the same order; only a few between
-them change with the call (grpc-go has those last, tonic in the middle). The table size of 0 makes
-equal bytes mean equal fields. So the frames of blocks that were seen are kept with the route that
-they stand for, and of what is between only the fields that matter are read; the others are checked.
-Whatever looks different is read field by field, which also says what is wrong with it.
+A client's header blocks have the same fields in the same order; only the values of a few change
+with the call. The table size of 0 makes equal bytes mean equal fields. So of blocks that were seen
+the bytes between these values are kept, with the route that they stand for; in a block that has the
+same bytes there, only the values are looked at. Whatever looks different is read field by field,
+which also says what is wrong with it.
 """
 
 import re
@@ -16,11 +16,10 @@ from stub_payment.wire.fields import (
     INCREMENTAL,
     INDEXED,
     LONG_STRING,
-    NAME_IS_LITERAL,
     SIZE_UPDATE,
     Field,
     FieldReader,
-    field_ends,
+    field_spans,
 )
 from stub_payment.wire.huffman import HuffmanError, check, decode
 from stub_payment.wire.messages import timeout_s
@@ -35,14 +34,12 @@ _STEADY = frozenset(
         *(b"grpc-encoding", b"grpc-accept-encoding", b"accept-encoding"),
     }
 )
-_REQUIRED = frozenset({b":method", b":scheme", b":path", b"content-type"})
 _MAXIMUM_KNOWN = 8
-_MAXIMUM_FIELDS = 64
-_MAXIMUM_NAMES = 64
 _MAXIMUM_TIMEOUTS = 512  # of each connection; a client counts down in few steps
 # A field takes three bytes and counts for 32 at least: a block of this size is within the limit.
 _SHORT_BLOCK_BYTES = 1024
 _TIMEOUT, _REQUEST_ID, _OTHER = range(3)
+_KINDS = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}
 _FORBIDDEN = re.compile(rb"[\0\r\n]").search
 
 # What a head comes to: the route, the time-out in seconds, and the request ID if it is wanted.
@@ -50,10 +47,10 @@ Head = tuple[Route, float | None, bytes | None]
 
 
 class _Known(NamedTuple):
-    """The fields around those that change, and where a request with them goes."""
+    """A block but for the values that change, and where a request with it goes."""
 
     beginning: bytes
-    ending: bytes
+    values: tuple[tuple[int, bytes, int], ...]  # of each the kind, what follows, and its size
     route: Route
 
 
@@ -64,20 +61,32 @@ class HeadReader:
         self._methods = methods
         self._fields = FieldReader()
         self._known: list[_Known] = []
-        self._names: dict[bytes, int] = {}
         self._timeouts: dict[bytes, float] = {}
+        self.wants_request_ids = False
 
-    def read(self, block: bytes, wants_request_id: bool) -> tuple[Head, int | None]:
+    def read(self, block: bytes) -> tuple[Head, int | None]:
         """The head of a request and its content-length. Raises ConnectionFault."""
-        for known in self._known:
-            beginning, ending, _ = known
-            if block.startswith(beginning) and block.endswith(ending):
-                head = self._between(block, known, wants_request_id)
-                if head is not None:
-                    return head, None
+        head = self.glance(block, 0, len(block))
+        if head is not None:
+            return head, None
         request = self._whole(block)
-        request_id = request.request_id if wants_request_id else None
+        request_id = request.request_id if self.wants_request_ids else None
         return (request.route, request.timeout_s, request_id), request.content_length
+
+    def glance(self, data: bytes, start: int, end: int) -> Head | None:
+        """The head of a block that begins and ends there, if it is like one that was seen, has no
+        content-length, time left, and nothing wrong. Else None: the block is still to be read."""
+        if end - start > _SHORT_BLOCK_BYTES:
+            return None
+        for known in self._known:
+            if data.startswith(known[0], start, end):
+                try:
+                    head = self._values(data, start + len(known[0]), end, known)
+                except (IndexError, HuffmanError, Refusal):
+                    return None
+                if head is not None:
+                    return head
+        return None
 
     def read_trailers(self, block: bytes) -> None:
         """Raises ConnectionFault for what must not follow a request's body."""
@@ -93,40 +102,31 @@ class HeadReader:
             self._known.clear()
         return fields
 
-    def _between(self, block: bytes, known: _Known, wants_request_id: bool) -> Head | None:
-        """The head where each field between is literal, short and known by name, else None."""
-        if len(block) > _SHORT_BLOCK_BYTES:
-            return None
-        beginning, ending, route = known
-        position, end = len(beginning), len(block) - len(ending)
-        names, timeout, request_id = self._names, None, None
-        try:
-            while position < end:
-                if block[position] not in NAME_IS_LITERAL:
+    def _values(self, data: bytes, position: int, end: int, known: _Known) -> Head | None:
+        """The head, where what follows its beginning is as known."""
+        timeout_s, request_id = None, None
+        _, values, route = known
+        for kind, after, after_bytes in values:
+            length, begins = data[position], position + 1
+            position = begins + (length & LONG_STRING)
+            if length & LONG_STRING == LONG_STRING or not data.startswith(after, position, end):
+                return None
+            if kind == _TIMEOUT:
+                key = data[begins - 1 : position]
+                timeout_s = self._timeouts.get(key) or self._timeout_s(key)
+                if not timeout_s:
                     return None
-                value_at = position + 2 + (block[position + 1] & LONG_STRING)
-                kind = names.get(block[position + 1 : value_at])
-                length = block[value_at]
-                coded, length = length & HUFFMAN, length & LONG_STRING
-                position = value_at + 1 + length
-                if kind is None or length == LONG_STRING or position > end:
-                    return None
-                value = block[value_at + 1 : position]
-                if kind == _TIMEOUT:
-                    key = block[value_at:position]
-                    timeout = self._timeouts.get(key) or self._timeout_s(key, value, coded)
-                elif not coded and _FORBIDDEN(value):
-                    return None
-                elif kind == _REQUEST_ID and wants_request_id:
-                    request_id = decode(value) if coded else value
-                elif coded:
-                    check(value)
-        except (IndexError, HuffmanError, Refusal):
-            return None
-        return (route, timeout, request_id) if position == end else None
+            elif kind == _REQUEST_ID and self.wants_request_ids:
+                request_id = _string(length, data[begins:position])
+            elif length & HUFFMAN:
+                check(data[begins:position])
+            elif _FORBIDDEN(data, begins, position):
+                return None
+            position += after_bytes
+        return (route, timeout_s, request_id) if position == end else None
 
-    def _timeout_s(self, key: bytes, value: bytes, coded: int) -> float:
-        seconds = timeout_s(decode(value) if coded else value)
+    def _timeout_s(self, key: bytes) -> float:
+        seconds = timeout_s(_string(key[0], key[1:]))
         if len(self._timeouts) >= _MAXIMUM_TIMEOUTS:
             self._timeouts.clear()
         self._timeouts[key] = seconds
@@ -141,29 +141,36 @@ class HeadReader:
         return request
 
     def _learn(self, block: bytes, names: list[bytes], route: Route) -> None:
-        """Keeps what is around the fields that change, and their names."""
-        changing = [at for at, name in enumerate(names) if name not in _STEADY]
-        first, last = (changing[0], changing[-1] + 1) if changing else (len(names), len(names))
-        steady = {*names[:first], *names[last:]}
-        starts = [0, *field_ends(block)]
-        between = block[starts[first] : starts[last]]
-        if not steady >= _REQUIRED or _STEADY & set(names[first:last]):
+        """Keeps what is around the values that change."""
+        if len(block) > _SHORT_BLOCK_BYTES or any(_has_a_form(name) for name in names):
             return
-        if len(names) > _MAXIMUM_FIELDS or len(block) - len(between) > _SHORT_BLOCK_BYTES:
-            return
-        known = _Known(block[: starts[first]], block[starts[last] :], route)
+        changing = [
+            (_KINDS.get(name, _OTHER), begins, ends)
+            for name, (begins, ends) in zip(names, field_spans(block), strict=True)
+            if name not in _STEADY and begins < ends
+        ]
+        starts = [0, *(ends for _, _, ends in changing)]
+        ends = [*(begins for _, begins, _ in changing), len(block)]
+        beginning, *after = (block[one:other] for one, other in zip(starts, ends, strict=True))
+        values = tuple(
+            (kind, piece, len(piece)) for (kind, _, _), piece in zip(changing, after, strict=True)
+        )
+        known = _Known(beginning, values, route)
         if all(known[:2] != other[:2] for other in self._known):
             del self._known[_MAXIMUM_KNOWN - 1 :]
             self._known.insert(0, known)
-        for at in changing:
-            if not names[at].endswith(b"-bin") and names[at] != b"content-length":
-                kind = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}.get(
-                    names[at], _OTHER
-                )
-                self._learn_name(block[starts[at] :], kind)
 
-    def _learn_name(self, field: bytes, kind: int) -> None:
-        if field[0] in NAME_IS_LITERAL and field[1] & LONG_STRING != LONG_STRING:
-            if len(self._names) >= _MAXIMUM_NAMES:
-                self._names.clear()
-            self._names[field[1 : 2 + (field[1] & LONG_STRING)]] = kind
+
+def _has_a_form(name: bytes) -> bool:
+    """Whether a field's value, other than that of a time-out, has more to it than its bytes."""
+    return name.endswith(b"-bin") or name == b"content-length"
+
+
+def _string(length: int, value: bytes) -> bytes:
+    """A value out of its bytes and the one that has their number. Raises HuffmanError, and Refusal
+    for what no value may have."""
+    if length & HUFFMAN:
+        return decode(value)
+    if _FORBIDDEN(value):
+        raise HuffmanError("a character that no header may have")
+    return value

@@ -4,6 +4,8 @@ hpack's own decoder takes four bits at a time and costs 5 us for a request ID. T
 worked out from the same code when they are first needed, so they cost nothing at start.
 """
 
+from typing import Any
+
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 EOS = 256
@@ -35,6 +37,8 @@ _TREE = _tree()
 assert len(_TREE) == _STATES
 # What each state and byte lead to: the next state, times 256, and the symbols that ended.
 _STEPS: list[tuple[int, bytes] | None] = [None] * (_STATES * 256)
+# The same for who needs no symbols: of each state, by byte, the row of the next. None: not known.
+_ROWS: list[list[Any]] = [[None] * 256 for _ in range(_STATES)]
 
 
 def _ends() -> frozenset[int]:
@@ -47,6 +51,9 @@ def _ends() -> frozenset[int]:
 
 
 _ENDS = _ends()
+_IS_END = 256  # the last of a row
+for _state, _row in enumerate(_ROWS):
+    _row.append(_state * 256 in _ENDS)
 
 
 def _step(state: int, byte: int) -> tuple[int, bytes]:
@@ -60,16 +67,21 @@ def _step(state: int, byte: int) -> tuple[int, bytes]:
             symbols.append(symbol)
             node = 0
     step = _STEPS[state + byte] = node * 256, bytes(symbols)
+    _ROWS[state // 256][byte] = _ROWS[node]
     return step
 
 
 def check(data: bytes) -> None:
     """Raises HuffmanError where `data` is no code of a header's value."""
-    state, steps = 0, _STEPS
-    for byte in data:
-        state = (steps[state + byte] or _step(state, byte))[0]
-    if state not in _ENDS:
-        raise HuffmanError("a code that does not end, or too much padding")
+    row = _ROWS[0]
+    try:
+        for byte in data:
+            row = row[byte]
+        if row[_IS_END]:
+            return
+    except TypeError:  # a step that is not known, or leads nowhere
+        pass
+    decode(data)
 
 
 def decode(data: bytes) -> bytes:

@@ -64,26 +64,32 @@ class Outbox:
         """Whether a stream's answer waits for a window."""
         return stream in self._waiting
 
+    def answer_at_once(self, stream_id: int, message: bytes) -> bool:
+        """A message and the status OK, where all of it may go now on a stream that is new. Returns
+        whether it may."""
+        size = len(message)
+        length = PREFIX_BYTES + size
+        if (
+            length > self._window_bytes
+            or length > self._initial_window_bytes
+            or length > MAXIMUM_FRAME_BYTES
+            or self._waiting
+            or self._owes_update
+        ):
+            return False
+        self._window_bytes -= length
+        self.frames.append(
+            _pack_head(
+                _HEAD, stream_id, _GRPC, length >> 8, length & 0xFF, DATA, 0, stream_id, 0, size
+            )
+            + message
+            + _pack_tail(_TAIL, stream_id, _TRAILERS)
+        )
+        return True
+
     def answer(self, stream: Stream, message: bytes) -> bool:
         """A message and the status OK. Returns whether all of it could go."""
-        length = PREFIX_BYTES + len(message)
-        if (
-            length <= self._window_bytes
-            and length <= self._initial_window_bytes + stream.window_bytes
-            and length <= MAXIMUM_FRAME_BYTES
-            and not self._waiting
-            and not self._owes_update
-        ):
-            self._window_bytes -= length
-            size = len(message)
-            self.frames.append(
-                _pack_head(
-                    *(_HEAD, stream.id, _GRPC),
-                    *(length >> 8, length & 0xFF, DATA, 0, stream.id, 0, size),
-                )
-                + message
-                + _pack_tail(_TAIL, stream.id, _TRAILERS)
-            )
+        if self.answer_at_once(stream.id, message):
             return True
         self._head(stream, 0, _GRPC)
         body = b"".join((b"\0", pack_u32(len(message)), message))

@@ -8,6 +8,8 @@ from stub_payment.wire.frames import ConnectionFault, ErrorCode
 
 # Take a frame's flags, stream and payload.
 OnFrame = Callable[[int, int, bytes], None]
+# Takes bytes and where a frame in them begins; returns the same, or a later one if it took some.
+OnFrames = Callable[[bytes, int], int]
 
 _ANY = -1
 _UNKNOWN = frames.CONTINUATION + 1
@@ -18,7 +20,8 @@ class FrameReader:
     """Cuts bytes into frames, puts header blocks together, and hands both on.
 
     `on` takes frames by type, those of unknown types as `unknown`; whole header blocks go to
-    `on_block` with their stream, flags and bytes.
+    `on_block` with their stream, flags and bytes. Before a HEADERS frame is cut out, `express` may
+    take it with others that follow.
     """
 
     def __init__(
@@ -26,7 +29,9 @@ class FrameReader:
         on: dict[int, OnFrame],
         unknown: OnFrame,
         on_block: Callable[[int, int, bytes], None],
+        express: OnFrames,
     ) -> None:
+        self._express = express
         self._on_block = on_block
         ours = {frames.HEADERS: self._headers, frames.CONTINUATION: self._continuation}
         self._on = [{**on, **ours}.get(kind, unknown) for kind in range(_UNKNOWN + 1)]
@@ -79,6 +84,9 @@ class FrameReader:
                 break
             if kind != self._expected != _ANY:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a frame of type {kind} here")
+            if kind == frames.HEADERS and (taken := self._express(data, position)) > position:
+                position = taken
+                continue
             on[kind if kind < _UNKNOWN else _UNKNOWN](
                 flags, stream_id & frames.STREAM_MASK, data[start:end]
             )

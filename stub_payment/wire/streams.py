@@ -17,9 +17,8 @@ from stub_payment.wire.frames import (
     settings,
     window_update,
 )
-from stub_payment.wire.heads import HeadReader
+from stub_payment.wire.heads import Head, HeadReader
 from stub_payment.wire.limits import Allowance
-from stub_payment.wire.methods import Methods
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.stream import Stream
 
@@ -36,18 +35,18 @@ class Streams:
 
     def __init__(
         self,
-        methods: Methods,
+        heads: HeadReader,
         bodies: Bodies,
         outbox: Outbox,
         owner: Owner,
         resets: Allowance,
         chatter: Allowance,
     ) -> None:
-        self._reader = HeadReader(methods)
+        self._heads = heads
         self._bodies = bodies
         self._outbox = outbox
         self._owner = owner
-        self._calls = Calls(outbox, self.end, owner)
+        self.calls = Calls(outbox, self.end, owner)
         self._resets = resets
         self._chatter = chatter
         self._open: dict[int, Stream] = {}
@@ -58,7 +57,6 @@ class Streams:
         self._received_bytes = 0
         self.maximum = limits.MAXIMUM_CONCURRENT_STREAMS
         self.last_id = -1
-        self.wants_request_ids = False
         self.refuses_all = False
 
     def __len__(self) -> int:
@@ -83,21 +81,18 @@ class Streams:
         stream = self._open.get(stream_id)
         if stream is None:
             self._late(stream_id)
-            self._reader.skip(block)
+            self._heads.skip(block)
         elif stream.ended:
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end of a request")
         elif not flags & END_STREAM:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "trailers that do not end a request")
         else:
-            self._reader.read_trailers(block)
+            self._heads.read_trailers(block)
             self._request_ended(stream)
 
     def data(self, flags: int, stream_id: int, payload: bytes) -> None:
         """A DATA frame."""
-        self._received_bytes += len(payload)
-        if self._received_bytes > _TOP_UP_BYTES:
-            self._outbox.frames.append(window_update(0, self._received_bytes))
-            self._received_bytes = 0
+        self.received(len(payload))
         stream = self._open.get(stream_id)
         if stream is None:
             self._late(stream_id)
@@ -114,7 +109,7 @@ class Streams:
             and int.from_bytes(payload[:5], "big") == len(payload) - 5
         ):
             stream.ended = True
-            self._calls.start(stream, method, payload[5:])
+            self.calls.start(stream, method, payload[5:])
             return
         try:
             self._bodies.add(stream, flags, payload)
@@ -123,6 +118,24 @@ class Streams:
             return
         if flags & END_STREAM:
             self._request_ended(stream)
+
+    def received(self, data_bytes: int) -> None:
+        """So much came in DATA frames: tops up what the peer may send."""
+        self._received_bytes += data_bytes
+        if self._received_bytes > _TOP_UP_BYTES:
+            self._outbox.frames.append(window_update(0, self._received_bytes))
+            self._received_bytes = 0
+
+    def may_open(self, stream_id: int) -> bool:
+        """Whether the peer may open a stream with this id, if it is the next."""
+        room = len(self._open) < self.maximum and stream_id <= _LAST_STREAM_ID
+        return room and not self.refuses_all
+
+    def opened(self, stream_id: int, head: Head, ended: bool = False) -> Stream:
+        """A stream that the peer has opened with the last id, and whose request may have ended."""
+        stream = self._open[stream_id] = Stream(stream_id, *head)
+        stream.ended = ended
+        return stream
 
     def reset(self, stream_id: int) -> None:
         """The peer gives a stream up."""
@@ -155,20 +168,19 @@ class Streams:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's stream with an even id")
         if self.refuses_all:  # after our GOAWAY, which named a smaller id
             self._chatter.take()
-            self._reader.skip(block)
+            self._heads.skip(block)
             return
         if stream_id != self.last_id + 2:
             self._gaps.append((self.last_id, stream_id))
-        (route, timeout_s, request_id), length = self._reader.read(block, self.wants_request_ids)
+        head, length = self._heads.read(block)
         self.last_id = stream_id
         if len(self._open) >= self.maximum:
             self._resets.take()
             self._remember(stream_id)
             self._outbox.frames.append(reset(stream_id, ErrorCode.REFUSED_STREAM))
             return
-        stream = Stream(stream_id, route, timeout_s, request_id)
+        stream, route = self.opened(stream_id, head), head[0]
         stream.content_length = length
-        self._open[stream_id] = stream
         if stream_id > _LAST_STREAM_ID:
             self._owner.retire()
         if not self._asked_for_no_table and route.method is not None:
@@ -191,13 +203,13 @@ class Streams:
         try:
             message = self._bodies.message(stream)
         except Refusal as refusal:
-            self._calls.refuse(stream, refusal)
+            self.calls.refuse(stream, refusal)
         else:
-            self._calls.start(stream, route.method, message)
+            self.calls.start(stream, route.method, message)
 
     def _refuse(self, stream: Stream, refusal: Refusal, ended: bool) -> None:
         """Answers a request that has perhaps not ended, and whose rest is ignored."""
-        self._calls.refuse(stream, refusal)
+        self.calls.refuse(stream, refusal)
         if not ended:
             self._remember(stream.id)
             self._outbox.frames.append(reset(stream.id, ErrorCode.NO_ERROR))

@@ -37,33 +37,83 @@ def block_of(fields: list[tuple[str, str]], huffman: bool = True) -> bytes:
     return encoder.encode(fields, huffman=huffman).removeprefix(NO_TABLE)
 
 
-def reader_after(fields: list[tuple[str, str]]) -> HeadReader:
-    """A reader whose client gave its table up, and sent such a block since."""
+def new_reader(wants_request_ids: bool = True) -> HeadReader:
     reader = HeadReader(METHODS)
-    for given_up in (NO_TABLE, b""):
-        reader.read(given_up + block_of(fields), True)
+    reader.wants_request_ids = wants_request_ids
     return reader
 
 
-@given(FIELDS, FIELDS, TIMEOUTS, st.booleans(), st.integers(4, len(STEADY)), st.data())
+def reader_after(fields: list[tuple[str, str]], wants_request_ids: bool = True) -> HeadReader:
+    """A reader whose client gave its table up, and sent such a block since."""
+    reader = new_reader(wants_request_ids)
+    for given_up in (NO_TABLE, b""):
+        reader.read(given_up + block_of(fields))
+    return reader
+
+
+@given(FIELDS, TIMEOUTS, st.booleans(), st.integers(4, len(STEADY)), st.data())
 def test_what_is_known_changes_nothing(
     before: list[tuple[str, str]],
-    fields: list[tuple[str, str]],
     timeout: str,
     huffman: bool,
     changing_at: int,
     data: st.DataObject,
 ) -> None:
     """Wherever a client has the fields that change, and though it may move them."""
+    alike = st.tuples(*(st.tuples(st.just(name), VALUES) for name, _ in before)).map(list)
+    fields = data.draw(st.one_of(alike, alike, FIELDS))
     fields = [(name, timeout if name == "grpc-timeout" else value) for name, value in fields]
     moved_to = data.draw(st.sampled_from([changing_at, changing_at, len(STEADY), 4]))
     known = reader_after([*STEADY[:changing_at], *before, *STEADY[changing_at:]])
     block = block_of([*STEADY[:moved_to], *fields, *STEADY[moved_to:]], huffman)
-    at_a_glance, length = known.read(block, True)
-    field_by_field, whole_length = HeadReader(METHODS).read(NO_TABLE + block, True)
+    at_a_glance, length = known.read(block)
+    field_by_field, whole_length = new_reader().read(NO_TABLE + block)
     assert at_a_glance[1:] == field_by_field[1:]
     assert (at_a_glance[0].method, length) == (field_by_field[0].method, whole_length)
     assert str(at_a_glance[0].refusal) == str(field_by_field[0].refusal)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES, VALUES), max_size=5), st.binary(max_size=9))
+def test_a_block_like_one_before_is_taken_at_a_glance(
+    fields: list[tuple[str, str, str]], around: bytes
+) -> None:
+    """So is one that stands between other bytes, of which none is looked at."""
+    fields = [field for field in fields if field[0] != "grpc-timeout"]
+    reader = reader_after([*STEADY, *((name, value) for name, value, _ in fields)])
+    block = block_of([*STEADY, *((name, value) for name, _, value in fields)])
+    head = reader.glance(around + block + around, len(around), len(around + block))
+    assert head == new_reader().read(NO_TABLE + block)[0]
+
+
+@pytest.mark.parametrize("cut", [-30, -3, -1, 1, 3, 30])
+def test_a_block_that_ends_elsewhere_is_not_taken_at_a_glance(cut: int) -> None:
+    fields = [*STEADY, ("grpc-timeout", "1S"), ("x-request-id", "0190f5a0-7b7a-7000")]
+    block = block_of(fields)
+    assert reader_after(fields).glance(block + bytes(30), 0, len(block) + cut) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-request-id", "a\nb"),
+        ("traceparent", "a\0b"),
+        ("grpc-timeout", "1 S"),
+        ("grpc-timeout", "0S"),
+        ("x-request-id", "a" * 300),
+    ],
+)
+@pytest.mark.parametrize("huffman", [True, False])
+def test_what_is_odd_is_not_taken_at_a_glance(name: str, value: str, huffman: bool) -> None:
+    changing = {"grpc-timeout": "1S", "x-request-id": "a", "traceparent": "b"}
+    reader = reader_after([*STEADY, *changing.items()])
+    block = block_of([*STEADY, *{**changing, name: value}.items()], huffman)
+    assert reader.glance(block, 0, len(block)) is None
+
+
+@pytest.mark.parametrize("name", ["x-bin", "content-length"])
+def test_what_has_a_form_is_never_taken_at_a_glance(name: str) -> None:
+    block = block_of([*STEADY, (name, "5555")])
+    assert reader_after([*STEADY, (name, "5555")]).glance(block, 0, len(block)) is None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +134,7 @@ def test_what_is_malformed_is_seen_behind_a_known_beginning(
 ) -> None:
     reader = reader_after([*STEADY, ("x-request-id", "a"), ("traceparent", "b")])
     with pytest.raises(ConnectionFault) as caught:
-        reader.read(block_of([*STEADY, (name, value)], huffman), True)
+        reader.read(block_of([*STEADY, (name, value)], huffman))
     assert caught.value.code is ErrorCode.PROTOCOL_ERROR
 
 
@@ -93,7 +143,7 @@ def test_a_block_that_is_cut_is_no_block(length: int) -> None:
     fields = [*STEADY, ("grpc-timeout", "1S"), ("x-request-id", "0123456789")]
     reader = reader_after(fields)
     with pytest.raises(ConnectionFault) as caught:
-        reader.read(block_of(fields)[:-length], True)
+        reader.read(block_of(fields)[:-length])
     assert caught.value.code is ErrorCode.COMPRESSION_ERROR
 
 
@@ -106,23 +156,23 @@ def test_a_client_that_takes_its_table_back_is_believed() -> None:
     encoder.header_table_size = 4096
     for _ in range(3):
         block = encoder.encode([*STEADY, ("x-request-id", "again")])
-        (route, _timeout, request_id), _length = reader.read(block, True)
+        (route, _timeout, request_id), _length = reader.read(block)
         assert route.method is METHODS[PATH.encode()]
         assert request_id == b"again"
 
 
 def test_a_request_id_is_left_alone_where_nobody_wants_it() -> None:
     fields = [*STEADY, ("x-request-id", "0190f5a0")]
-    assert reader_after(fields).read(block_of(fields), False)[0][2] is None
-    assert reader_after(fields).read(block_of(fields), True)[0][2] == b"0190f5a0"
+    assert reader_after(fields, False).read(block_of(fields))[0][2] is None
+    assert reader_after(fields).read(block_of(fields))[0][2] == b"0190f5a0"
 
 
 def test_two_methods_have_a_beginning_each() -> None:
     other = [(name, "/no.such/Method" if name == ":path" else value) for name, value in STEADY]
     reader = reader_after(STEADY)
     for _ in range(2):
-        assert reader.read(block_of(other), True)[0][0].refusal is not None
-        assert reader.read(block_of(STEADY), True)[0][0].method is not None
+        assert reader.read(block_of(other))[0][0].refusal is not None
+        assert reader.read(block_of(STEADY))[0][0].method is not None
 
 
 @given(st.binary(max_size=40).filter(lambda text: not set(text) & set(b"\0\r\n")))

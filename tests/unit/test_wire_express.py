@@ -1,0 +1,193 @@
+"""Ordinary calls that come in one piece: answered as they are when their frames come one by one."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+from hpack import Encoder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
+from stub_payment.refusal import INTERNAL, NOT_FOUND, OK, UNKNOWN, Refusal, ResetConnection
+from stub_payment.wire.limits import CONNECTION_WINDOW_BYTES
+from stub_payment.wire.methods import Method
+from stub_payment.wire.streams import Streams
+from tests.fakes.http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PADDED,
+    PING,
+    WINDOW_UPDATE,
+    frame,
+    message,
+    reset,
+    settings,
+    window_update,
+)
+from tests.stub.peer import CALL, GET_PAYMENT, asked
+from tests.unit.wirepeer import WirePeer, in_loop, payment, shared_methods
+
+CHANGING = {"grpc-timeout": "1S", "x-request-id": "0190f5a0"}
+GIVEN_UP = b"\x20"
+
+
+def odd(request: GetPaymentRequest, *_: object) -> Payment | Awaitable[Payment]:
+    """Whatever may come of a call, as its invoice's id says."""
+    match request.invoice_id:
+        case "refused":
+            raise Refusal(NOT_FOUND, "no such payment")
+        case "bug":
+            raise ValueError("a bug")
+        case "reset":
+            raise ResetConnection
+        case "later":
+            return later(request)
+    return payment(request)
+
+
+async def later(request: GetPaymentRequest) -> Payment:
+    return payment(request)
+
+
+METHODS = {GET_PAYMENT.encode(): Method(GetPaymentRequest.FromString, odd)}
+
+
+def head(stream: int, changes: Mapping[str, str] | None = None) -> bytes:
+    """HEADERS of a client that gave its header table up."""
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    block = encoder.encode({**CALL, **CHANGING, **(changes or {})}.items())
+    return frame(HEADERS, END_HEADERS, stream, block.removeprefix(GIVEN_UP))
+
+
+def call(stream: int, invoice_id: str = "inv-1", changes: Mapping[str, str] | None = None) -> bytes:
+    return head(stream, changes) + frame(DATA, END_STREAM, stream, asked(invoice_id))
+
+
+def body(stream: int, content: bytes, flags: int = END_STREAM) -> bytes:
+    return head(stream) + frame(DATA, flags, stream, content)
+
+
+def peer_whose_calls_are_known() -> tuple[WirePeer, int]:
+    """And the id of the next stream."""
+    peer = WirePeer(shared_methods(METHODS))
+    first = frame(HEADERS, END_HEADERS, 1, GIVEN_UP + head(1)[9:])
+    peer.send(first + frame(DATA, END_STREAM, 1, asked()))
+    peer.send(call(3))
+    return peer, 5
+
+
+@in_loop
+async def test_no_stream_is_opened_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without which every other test here would show nothing."""
+    peer, first = peer_whose_calls_are_known()
+    monkeypatch.setattr(Streams, "opened", None)
+    streams = range(first, first + 20, 2)
+    peer.send(b"".join(call(stream, f"inv-{stream}") for stream in streams))
+    for stream in streams:
+        assert peer.answers[stream].payment.invoice_id == f"inv-{stream}"
+
+
+PIECES: list[Callable[[int], bytes]] = [
+    lambda stream: call(stream, f"inv-{stream}"),
+    lambda stream: call(stream, changes={"grpc-timeout": "999850u", "x-request-id": "x" * 36}),
+    lambda stream: call(stream, changes={"grpc-timeout": "0n"}),
+    lambda stream: call(stream, changes={"grpc-timeout": "soon"}),
+    lambda stream: call(stream, changes={":path": "/no.such/Method"}),
+    lambda stream: call(stream, changes={"content-length": str(len(asked()))}),
+    lambda stream: call(stream, "refused"),
+    lambda stream: call(stream, "bug"),
+    lambda stream: body(stream, asked("x" * 3000)),
+    lambda stream: body(stream, message(b"\xff" * 9)),
+    lambda stream: body(stream, message(b"x", flag=1)),
+    lambda stream: body(stream, asked()[:-1]),
+    lambda stream: body(stream, asked() + b"\0"),
+    lambda stream: body(stream, b""),
+    lambda stream: body(stream, b"\3" + asked() + bytes(3), END_STREAM | PADDED),
+    lambda stream: head(stream) + frame(PING, 0, 0, bytes(8)) + call(stream)[len(head(stream)) :],
+    lambda stream: head(stream) + reset(stream),
+    lambda stream: call(stream) + window_update(0, 9),
+    lambda _stream: settings((INITIAL_WINDOW_SIZE, 10)),
+    lambda _stream: settings((INITIAL_WINDOW_SIZE, 65_535)),
+    # What ends the connection.
+    lambda stream: head(stream) + frame(DATA, END_STREAM, stream + 2, asked()),
+    lambda stream: call(stream - 2),
+    lambda stream: call(stream + 1),
+    lambda stream: call(stream + 4),
+    lambda stream: call(stream, changes={"connection": "close"}),
+    lambda stream: head(stream)[:-3] + frame(DATA, END_STREAM, stream, asked()),
+    lambda stream: call(stream) + frame(DATA, END_STREAM, stream, asked()),
+]
+
+
+@given(st.lists(st.sampled_from([*PIECES[:1] * 9, *PIECES]), max_size=12))
+@in_loop
+async def test_a_piece_is_answered_as_its_bytes_are(pieces: list[Callable[[int], bytes]]) -> None:
+    (whole, first), (bytewise, _) = peer_whose_calls_are_known(), peer_whose_calls_are_known()
+    sent = b"".join(piece(first + 2 * at) for at, piece in enumerate(pieces))
+    whole.send(sent)
+    for byte in sent:
+        bytewise.send(bytes([byte]))
+    assert whole.frames == bytewise.frames
+    assert whole.transport.eof == bytewise.transport.eof
+
+
+@in_loop
+async def test_what_comes_of_a_call_is_said_to_its_caller() -> None:
+    peer, first = peer_whose_calls_are_known()
+    asking = ["inv-1", "refused", "bug", "later", "inv-2"]
+    calls = b"".join(call(first + 2 * at, invoice) for at, invoice in enumerate(asking))
+    undecodable = first + 2 * len(asking)
+    peer.send(calls, body(undecodable, message(b"\xff" * 9)))
+    await peer.turn()
+    statuses = [peer.answers[stream].status for stream in range(first, undecodable + 2, 2)]
+    assert statuses == [OK, NOT_FOUND, UNKNOWN, OK, OK, INTERNAL]
+    assert peer.connection.open_streams == 0
+
+
+@in_loop
+async def test_a_call_that_resets_its_connection_does() -> None:
+    peer, first = peer_whose_calls_are_known()
+    peer.send(call(first, "reset"), call(first + 2))
+    assert peer.transport.aborted
+    assert not peer.of(first) and not peer.of(first + 2)
+
+
+@in_loop
+async def test_the_window_of_the_connection_is_topped_up() -> None:
+    peer, stream = peer_whose_calls_are_known()
+    peer.send(window_update(0, 2**30))
+    sent_bytes, before = 0, len(peer.frames)
+    while sent_bytes <= CONNECTION_WINDOW_BYTES // 4:
+        calls = [call(stream + 2 * at, "x" * 250) for at in range(256)]
+        sent_bytes += len(calls) * len(asked("x" * 250))
+        stream += 2 * len(calls)
+        peer.send(*calls)
+    (update,) = [found for found in peer.frames[before:] if found.kind == WINDOW_UPDATE]
+    granted_bytes = int.from_bytes(update.payload, "big")
+    assert CONNECTION_WINDOW_BYTES // 4 < granted_bytes <= sent_bytes + 2 * len(asked())
+
+
+@in_loop
+async def test_a_connection_that_ends_takes_no_more() -> None:
+    peer, first = peer_whose_calls_are_known()
+    peer.connection.retire()
+    peer.send(call(first), call(first + 2))
+    await peer.turn()
+    assert GOAWAY in [found.kind for found in peer.frames]
+    assert first not in peer.answers
+
+
+@in_loop
+async def test_no_more_streams_than_may_be_open() -> None:
+    """Answers that wait keep theirs open, and later calls do not pass them by."""
+    peer, first = peer_whose_calls_are_known()
+    peer.send(settings((INITIAL_WINDOW_SIZE, 0)))
+    peer.connection.sweep(2)
+    peer.send(*(call(first + 2 * at) for at in range(4)))
+    assert peer.connection.open_streams == 2
+    assert [peer.answers[first + 2 * at].reset_with for at in range(4)] == [None, None, 7, 7]
