@@ -1,4 +1,4 @@
-"""One connection: what its frames do to it, its clocks, its end."""
+"""One connection: what it is made of, its clocks, its end."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from stub_payment.wire import frames, limits
-from stub_payment.wire.blocks import check_priority
 from stub_payment.wire.bodies import Bodies
 from stub_payment.wire.calls import Owner
 from stub_payment.wire.express import Express
-from stub_payment.wire.frames import ConnectionFault, ErrorCode, Setting
+from stub_payment.wire.frames import ConnectionFault, ErrorCode
 from stub_payment.wire.heads import HeadReader
 from stub_payment.wire.limits import Allowance, Budget
 from stub_payment.wire.methods import Methods
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.reader import FrameReader
-from stub_payment.wire.settings import OURS, read_settings
-from stub_payment.wire.stream import Stream
+from stub_payment.wire.settings import OURS
+from stub_payment.wire.signals import Signals
 from stub_payment.wire.streams import Streams
 from stub_payment.wire.watch import Watch
 
@@ -55,9 +54,6 @@ class Connection(asyncio.Protocol):
         self._chatter = self._allowance(
             "frames that carry nothing", limits.CHATTER_BURST, limits.CHATTER_PER_S
         )
-        self._settings_allowed = self._allowance(
-            "SETTINGS", limits.SETTINGS_BURST, limits.SETTINGS_PER_S
-        )
         self._heads = HeadReader(shared.methods)
         self._streams = self._make_streams()
         self._reader = self._make_reader()
@@ -83,21 +79,11 @@ class Connection(asyncio.Protocol):
     def _make_reader(self) -> FrameReader:
         streams = self._streams
         express = Express(self._heads, streams, streams.calls, self._outbox)
-        return FrameReader(
-            {
-                frames.DATA: streams.data,
-                frames.PRIORITY: self._on_priority,
-                frames.RST_STREAM: self._on_reset,
-                frames.SETTINGS: self._on_settings,
-                frames.PUSH_PROMISE: self._on_push,
-                frames.PING: self._on_ping,
-                frames.GOAWAY: self._on_goaway,
-                frames.WINDOW_UPDATE: self._on_window_update,
-            },
-            unknown=lambda *_: self._chatter.take(),
-            on_block=streams.block,
-            express=express.take,
-        )
+        reader = FrameReader(on_block=streams.block, express=express.take)
+        settings = self._allowance("SETTINGS", limits.SETTINGS_BURST, limits.SETTINGS_PER_S)
+        signals = Signals(reader, streams, self._outbox, self.retire, settings, self._chatter)
+        reader.listen({frames.DATA: streams.data, **signals.handlers}, unknown=signals.unknown)
+        return reader
 
     # What the loop calls.
 
@@ -195,67 +181,3 @@ class Connection(asyncio.Protocol):
             out.clear()
         if closes and self._streams.refuses_all and not len(self._streams):
             self._close()
-
-    # The frames.
-
-    def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._chatter.take()
-        _require(stream_id != 0, ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
-        check_priority(stream_id, payload)
-
-    def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _require(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is four bytes")
-        self._streams.reset(stream_id)
-
-    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._settings_allowed.take()
-        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
-        if flags & frames.ACK:
-            _require(not payload, ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
-            _require(self._reader.greeted, ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
-            return
-        entries = read_settings(payload)
-        self._reader.settled()
-        # Before what goes out because of them.
-        self._outbox.frames.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        if any(key == Setting.HEADER_TABLE_SIZE and size < 4096 for key, size in entries):
-            self._outbox.table_shrunk()
-        sizes = [size for key, size in entries if key == Setting.INITIAL_WINDOW_SIZE]
-        if sizes:
-            self._end(self._outbox.initial_window_set(sizes, self._streams))
-
-    def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
-
-    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._chatter.take()
-        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "PING of a stream")
-        _require(len(payload) == 8, ErrorCode.FRAME_SIZE_ERROR, "PING is eight bytes")
-        if not flags & frames.ACK:
-            self._outbox.frames.append(frames.frame(frames.PING, frames.ACK, 0, payload))
-
-    def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._chatter.take()
-        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
-        _require(len(payload) >= 8, ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is eight bytes or more")
-        self.retire()
-
-    def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._chatter.take()
-        _require(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
-        increment = int.from_bytes(payload, "big") & frames.MAXIMUM_WINDOW
-        _require(increment > 0, ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
-        if stream_id == 0:
-            self._chatter.take(self._outbox.waiting // 16)  # all of them may be looked at
-            self._end(self._outbox.window_opened(increment))
-        elif (stream := self._streams.get(stream_id)) is not None:
-            self._end(self._outbox.stream_window_opened(stream, increment))
-
-    def _end(self, streams: list[Stream]) -> None:
-        for stream in streams:
-            self._streams.end(stream)
-
-
-def _require(holds: bool, code: ErrorCode, otherwise: str) -> None:
-    if not holds:
-        raise ConnectionFault(code, otherwise)

@@ -1,6 +1,6 @@
 """Frames out of the bytes of a connection, however they were cut."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stub_payment.wire import frames, limits
 from stub_payment.wire.blocks import UnfinishedBlock, fragment_of
@@ -8,8 +8,6 @@ from stub_payment.wire.frames import ConnectionFault, ErrorCode
 
 # Take a frame's flags, stream and payload.
 OnFrame = Callable[[int, int, bytes], None]
-# Takes bytes and where a frame in them begins; returns the same, or a later one if it took some.
-OnFrames = Callable[[bytes, int], int]
 
 _ANY = -1
 _UNKNOWN = frames.CONTINUATION + 1
@@ -19,27 +17,27 @@ _ODD_HEADERS = frames.PADDED | frames.WITH_PRIORITY
 class FrameReader:
     """Cuts bytes into frames, puts header blocks together, and hands both on.
 
-    `on` takes frames by type, those of unknown types as `unknown`; whole header blocks go to
-    `on_block` with their stream, flags and bytes. Before a HEADERS frame is cut out, `express` may
-    take it with others that follow.
+    Whole header blocks go to `on_block` with their stream, flags and bytes. Before a HEADERS frame
+    is cut out, `express` may take it with others that follow.
     """
 
     def __init__(
-        self,
-        on: dict[int, OnFrame],
-        unknown: OnFrame,
-        on_block: Callable[[int, int, bytes], None],
-        express: OnFrames,
+        self, on_block: Callable[[int, int, bytes], None], express: Callable[[bytes, int], int]
     ) -> None:
-        self._express = express
         self._on_block = on_block
-        ours = {frames.HEADERS: self._headers, frames.CONTINUATION: self._continuation}
-        self._on = [{**on, **ours}.get(kind, unknown) for kind in range(_UNKNOWN + 1)]
+        # Takes bytes and where a frame begins; returns the same, or a later one if it took some.
+        self._express = express
+        self._on: list[OnFrame] = []
         self._rest = b""
         self._greeted = False
         self._expected = frames.SETTINGS  # the one type that may come, or any
         self._block: UnfinishedBlock | None = None
         self.frames_read = False  # since somebody set it back
+
+    def listen(self, on: Mapping[int, OnFrame], unknown: OnFrame) -> None:
+        """Who takes frames by type, and those of unknown types. Said once, before any come."""
+        ours = {frames.HEADERS: self._headers, frames.CONTINUATION: self._continuation}
+        self._on = [{**on, **ours}.get(kind, unknown) for kind in range(_UNKNOWN + 1)]
 
     @property
     def partial(self) -> bool:
