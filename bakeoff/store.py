@@ -10,17 +10,16 @@ its name ends in `.partial`. So a killed run keeps the rounds that it had.
 import csv
 import gzip
 import io
-import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import msgspec
 
+from bakeoff import files
 from bakeoff.errors import ResultsError
 from bakeoff.measure.document import RunDocument
 from bakeoff.measure.footprint import FootprintDocument
@@ -37,7 +36,6 @@ _DOCUMENTS = (_RUN, _FOOTPRINT)
 # Of a service's log that is longer, head and tail are kept.
 LOG_LIMIT_BYTES = 5_000_000
 
-_T = TypeVar("_T")
 _NAME = re.compile(r"\A[a-z0-9][a-z0-9_-]{0,62}\Z")
 
 
@@ -58,12 +56,12 @@ class ResultsFolder:
         """
         _check_name(workload, "workload")
         stem = f"{now:%Y-%m-%dT%H-%M-%S}-{workload}"
-        with _writing(root):
+        with files.writing(root):
             root.mkdir(parents=True, exist_ok=True)
-            path = _make_new_folder(root, stem)
+            path = files.make_new_folder(root, stem)
             if rounds:
                 (path / "rounds").mkdir()
-            _sync(path)
+            files.sync(path)
         return cls(path, latest_in=root)
 
     @classmethod
@@ -93,27 +91,27 @@ class ResultsFolder:
         _check_name(record.label, "label")
         folder = self.path / "rounds" / _round_name(record)
         partial = folder.with_name(f".{folder.name}.partial")
-        with _writing(folder):
+        with files.writing(folder):
             if folder.exists():
                 raise ResultsError(f"{folder} exists; a finished round is never written over")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            _write(partial / "phases.json", _pretty(record))
+            files.write(partial / "phases.json", files.pretty(record))
             started_unix_s = datetime.fromisoformat(record.started_at).timestamp()
             hlog = format_log(started_unix_s, record.started_at, intervals)
-            _write(partial / "latency.hlog", hlog.encode())
-            _write(partial / "samples.csv", _csv(samples))
+            files.write(partial / "latency.hlog", hlog.encode())
+            files.write(partial / "samples.csv", _csv(samples))
             if log is not None:
-                _write(partial / "service.log.gz", gzip.compress(log))
-            _sync(partial)
+                files.write(partial / "service.log.gz", gzip.compress(log))
+            files.sync(partial)
             partial.rename(folder)
-            _sync(folder.parent)
+            files.sync(folder.parent)
         return folder
 
     def read_rounds(self) -> list[RoundRecord]:
         """All finished rounds by number; partial ones are passed over."""
         folders = [path for path in self._round_folders() if (path / "phases.json").is_file()]
-        records = [_decode(path / "phases.json", RoundRecord) for path in folders]
+        records = [files.decode(path / "phases.json", RoundRecord) for path in folders]
         return sorted(records, key=lambda record: record.number)
 
     def read_intervals(self, record: RoundRecord) -> list[LoggedInterval]:
@@ -122,7 +120,7 @@ class ResultsFolder:
         if not path.exists():
             return []
         try:
-            return parse_log(_read(path).decode())
+            return parse_log(files.read(path).decode())
         except ValueError as error:
             raise ResultsError(f"{path} is damaged: {error}") from error
 
@@ -131,7 +129,7 @@ class ResultsFolder:
         path = self.path / "rounds" / _round_name(record) / "samples.csv"
         if not path.exists():
             return []
-        rows = csv.DictReader(_read(path).decode().splitlines())
+        rows = csv.DictReader(files.read(path).decode().splitlines())
         try:
             return [_sample(row) for row in rows]
         except (msgspec.ValidationError, UnicodeDecodeError) as error:
@@ -139,12 +137,12 @@ class ResultsFolder:
 
     def write_run(self, document: RunDocument) -> None:
         """Replaces run.json in one step."""
-        self.write_file(_RUN, _pretty(document))
+        self.write_file(_RUN, files.pretty(document))
         self._become_latest()
 
     def read_run(self) -> RunDocument:
         """run.json; a schema that this version does not know is named."""
-        return _read_document(self.path / _RUN, RUN_SCHEMA, RunDocument)
+        return files.decode_document(self.path / _RUN, RUN_SCHEMA, RunDocument)
 
     @property
     def has_run(self) -> bool:
@@ -159,10 +157,10 @@ class ResultsFolder:
         """
         unfinished = self.path / _UNFINISHED_FOOTPRINT
         if self._had_footprint and not document.finished:
-            self.write_file(unfinished.name, _pretty(document))
+            self.write_file(unfinished.name, files.pretty(document))
             return unfinished
-        self.write_file(_FOOTPRINT, _pretty(document))
-        with _writing(unfinished):
+        self.write_file(_FOOTPRINT, files.pretty(document))
+        with files.writing(unfinished):
             unfinished.unlink(missing_ok=True)
         self._become_latest()
         return self.path / _FOOTPRINT
@@ -172,27 +170,27 @@ class ResultsFolder:
         path = self.path / _FOOTPRINT
         if not path.is_file():
             return None
-        return _read_document(path, FOOTPRINT_SCHEMA, FootprintDocument)
+        return files.decode_document(path, FOOTPRINT_SCHEMA, FootprintDocument)
 
     def write_file(self, name: str, content: bytes) -> None:
         """Replaces one file of the folder in one step; `name` may stand in a subfolder."""
         path = self.path / name
-        with _writing(path):
+        with files.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            files.write_whole(path, content)
 
     def make_folder(self, name: str) -> Path:
         """Makes a subfolder where there is none yet; its path, absolute for programs that are
         started elsewhere."""
         path = self.path.resolve() / name
-        with _writing(path):
+        with files.writing(path):
             path.mkdir(exist_ok=True)
         return path
 
     def _become_latest(self) -> None:
         if self._latest_in is not None:
-            with _writing(self._latest_in):
-                _point_latest(self._latest_in, self.path.name)
+            with files.writing(self._latest_in):
+                files.point_latest(self._latest_in, self.path.name)
             self._latest_in = None
 
     def _round_folders(self) -> list[Path]:
@@ -203,14 +201,6 @@ class ResultsFolder:
             return []
         except OSError as error:
             raise ResultsError(f"cannot read {rounds}: {error.strerror}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also when the machine stops."""
-    partial = path.with_name(f"{path.name}.partial")
-    _write(partial, content)
-    partial.replace(path)
-    _sync(path.parent)
 
 
 def run_schema() -> bytes:
@@ -235,79 +225,6 @@ def _check_name(name: str, what: str) -> None:
 
 def _round_name(record: RoundRecord) -> str:
     return f"{record.number:02d}-{record.label}"
-
-
-def _make_new_folder(root: Path, stem: str) -> Path:
-    suffix = 1
-    while True:
-        path = root / (stem if suffix == 1 else f"{stem}-{suffix}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            suffix += 1
-        else:
-            return path
-
-
-def _point_latest(root: Path, name: str) -> None:
-    partial = root / f".latest-{name}.partial"
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(name)
-    partial.replace(root / "latest")
-    _sync(root)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ResultsError(
-            f"cannot write {error.filename or path}: {error.strerror}; "
-            "free space or rights there, or choose another place with --results"
-        ) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _decode(path: Path, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(_read(path), type=kind)
-    except msgspec.MsgspecError as error:
-        raise ResultsError(f"{path} is damaged or from another version: {error}") from error
-
-
-def _read_document(path: Path, schema: str, kind: type[_T]) -> _T:
-    found = _decode(path, dict[str, Any]).get("schema")
-    if found != schema:
-        raise ResultsError(
-            f"{path} has the schema {found!r}; this version of bakeoff reads {schema!r}"
-        )
-    return _decode(path, kind)
-
-
-def _pretty(struct: msgspec.Struct) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(struct), indent=2) + b"\n"
 
 
 def _csv(samples: Iterable[Sample]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from bakeoff.store import write_whole
+from bakeoff.files import write_whole
 from benchmarks import end_to_end, generator, lateness, stubs, swarm_centre
 from benchmarks.figures import lines, summed_up
 from benchmarks.page import page

@@ -45,9 +45,9 @@ _NOTES = """
 - **End to end**: the Go service on a core of its own at its capacity, Postgres, stub and
   generator on the others. `stock` is FastHttpUser and the grpcio stub.
 - **Lateness**: sent minus intended at half of the generator's capacity, its engine on a core of
-  its own; percentiles over a minute, in twelve windows in turn with those of `bare`, a loop that only
-  wakes up at the same instants on the same core. `over` is their difference; low and high are
-  of single windows.
+  its own; percentiles over a minute, in twelve windows in turn with those of `bare`, a loop that
+  only wakes up at the same instants on the same core. `over` is their difference; low and high
+  are of single windows.
 - **Master**: a worker's report merged by the master of a simulated swarm; see
   [scale.md](scale.md)."""
 
