@@ -40,7 +40,7 @@ def make_new_folder(root: Path, stem: str) -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a file that is on the disk when this returns."""
+    """Writes a file whose content is on the disk when this returns; its name is, after `sync`."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -90,7 +90,7 @@ def decode(path: Path, kind: type[_T]) -> _T:
 
 
 def decode_document(path: Path, schema: str, kind: type[_T]) -> _T:
-    """The same of a document that says its schema. ResultsError also where that is another."""
+    """A document that says its schema. Raises ResultsError, also where that is another."""
     found = decode(path, dict[str, Any]).get("schema")
     if found != schema:
         raise ResultsError(

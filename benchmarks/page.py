@@ -28,7 +28,8 @@ AIMS = {
 _PACKAGES = ("locust", "uvloop", "httptools", "grpcio", "protobuf")
 _HEADER = """# Benchmarks
 The instrument beside its anchors, as `make bench` left them: a whole run overwrites this page
-and `results/bench.json`. Medians of {repeats} interleaved repeats; low and high are the range.
+and `results/bench.json`. Medians of {repeats} interleaved repeats; low and high are the range
+(of lateness: see below).
 Processor time is that of all processes of a part. Machines differ and have other work: read
 ratios, not microseconds, and run it yourself.
 
@@ -63,7 +64,7 @@ def page(found: Mapping[str, float], repeats: int) -> str:
             *_compared(found),
             "",
             "## Figures",
-            "| key | median | low | high |",
+            "| key | figure | low | high |",
             "|---|---|---|---|",
             *_measured(found),
             _NOTES + "\n",

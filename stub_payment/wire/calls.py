@@ -58,7 +58,9 @@ class Calls:
                 None if request_id is None else _text(request_id),
                 self._owner.retire,
             )
-        except Exception as error:  # noqa: BLE001 -- whatever it is, `settle` tells the caller
+        except DecodeError:
+            return Refusal(INTERNAL, "the request is no message of this method")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, `settle` sees to it
             return error
 
     def settle(self, stream: Stream, outcome: Outcome) -> None:
@@ -84,8 +86,6 @@ class Calls:
         match error:
             case Refusal():
                 self.refuse(stream, error)
-            case DecodeError():
-                self.refuse(stream, Refusal(INTERNAL, "the request is no message of this method"))
             case ResetConnection():
                 self._owner.abort()
             case _:  # a bug of ours: its caller hears of it

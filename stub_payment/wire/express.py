@@ -1,8 +1,8 @@
 """Ordinary calls: a head that is known at a glance, a message that is whole, an answer at once.
 
 Nearly every call of a load is one, and its HEADERS and DATA stand next to each other in what was
-read. It has no stream here: when it is answered, nothing of it is left but its id. Whatever is
-different in any way is left to those who take one frame after the other.
+read. It has no stream here: when it is answered, nothing of it is left but its id. Frames that are
+different in any way are left to those who take one after the other.
 """
 
 import struct
@@ -17,13 +17,13 @@ from stub_payment.wire.messages import PREFIX_BYTES
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.streams import Streams
 
-# Frames' headers as their length and type in one number, flags, stream; of a message's first frame
-# with its prefix. The type of DATA is 0.
+# A frame's length and type as one number, its flags, its stream; with a message's prefix behind
+# them. The type of DATA is 0.
 _read_headers = struct.Struct(">IBI").unpack_from
 _read_data = struct.Struct(">IBIBI").unpack_from
 _TYPE = 0xFF
-_LEAST_BYTES = 2 * HEADER_BYTES + PREFIX_BYTES
-_LARGEST_BYTES = limits.MAXIMUM_FRAME_BYTES - PREFIX_BYTES
+_LEAST_CALL_BYTES = 2 * HEADER_BYTES + PREFIX_BYTES
+_LARGEST_MESSAGE_BYTES = limits.MAXIMUM_FRAME_BYTES - PREFIX_BYTES
 
 
 class Express:
@@ -36,33 +36,35 @@ class Express:
         self._answer = outbox.answer_at_once
 
     def take(self, data: bytes, position: int) -> int:
-        """Answers those that stand at a position, up to the first that is none or is answered
-        later. Returns where the frames after it begin."""
+        """Takes those that stand at a position, until one is not ordinary, or is not answered OK at
+        once: that one is the last. Returns where the frames that are left begin."""
         streams, calls, size, received_bytes = self._streams, self._calls, len(data), 0
-        last, stream_id = size - _LEAST_BYTES, streams.last_id + 2
+        last, stream_id = size - _LEAST_CALL_BYTES, streams.last_id + 2
+        # As many as there may be here. Each leaves as much room for streams as there was.
         may_open = streams.may_open(stream_id + size)
-        # What is answered at once leaves as much room for streams as there was.
-        while position <= last and may_open:
-            kind, flags, opened_id = _read_headers(data, position)
+        while may_open and position <= last and not streams.refuses_all:
+            size_and_type, flags, opened_id = _read_headers(data, position)
             block_at = position + HEADER_BYTES
-            data_at = block_at + (kind >> 8)
+            data_at = block_at + (size_and_type >> 8)
             message_at = data_at + HEADER_BYTES + PREFIX_BYTES
-            if opened_id != stream_id or kind & _TYPE != HEADERS or flags != END_HEADERS:
+            if opened_id != stream_id or size_and_type & _TYPE != HEADERS or flags != END_HEADERS:
                 break
             if message_at > size:
                 break
-            kind, flags, ended_id, compressed, message_bytes = _read_data(data, data_at)
+            size_and_type, flags, ended_id, compressed, message_bytes = _read_data(data, data_at)
             end = message_at + message_bytes
-            if ended_id != stream_id or kind != message_bytes + PREFIX_BYTES << 8:
+            if ended_id != stream_id or size_and_type != message_bytes + PREFIX_BYTES << 8:
                 break
-            if flags != END_STREAM or compressed or message_bytes > _LARGEST_BYTES or end > size:
+            if flags != END_STREAM or compressed or message_bytes > _LARGEST_MESSAGE_BYTES:
                 break
-            head = self._glance(data, block_at, data_at)
-            if head is None or (method := head[0].method) is None:
+            if end > size or (head := self._glance(data, block_at, data_at)) is None:
+                break
+            route, _, request_id = head
+            if route.method is None:  # never of a head that is known
                 break
             streams.last_id = stream_id
-            outcome = calls.ask(method, data[message_at:end], head[2])
-            received_bytes += kind >> 8
+            outcome = calls.ask(route.method, data[message_at:end], request_id)
+            received_bytes += message_bytes + PREFIX_BYTES
             position = end
             if not isinstance(outcome, Message) or not self._answer(
                 stream_id, outcome.SerializeToString()

@@ -36,8 +36,9 @@ _STEADY = frozenset(
 )
 _MAXIMUM_KNOWN = 8
 _MAXIMUM_TIMEOUTS = 512  # of each connection; a client counts down in few steps
-# A field takes three bytes and counts for 32 at least: a block of this size is within the limit.
+# With as few fields a block of this size is within the limit of headers, whatever its values.
 _SHORT_BLOCK_BYTES = 1024
+_MAXIMUM_FIELDS = 64
 _TIMEOUT, _REQUEST_ID, _OTHER = range(3)
 _KINDS = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}
 _FORBIDDEN = re.compile(rb"[\0\r\n]").search
@@ -142,7 +143,9 @@ class HeadReader:
 
     def _learn(self, block: bytes, names: list[bytes], route: Route) -> None:
         """Keeps what is around the values that change."""
-        if len(block) > _SHORT_BLOCK_BYTES or any(_has_a_form(name) for name in names):
+        if len(block) > _SHORT_BLOCK_BYTES or len(names) > _MAXIMUM_FIELDS:
+            return
+        if any(_has_a_form(name) for name in names):
             return
         changing = [
             (_KINDS.get(name, _OTHER), begins, ends)
@@ -162,13 +165,13 @@ class HeadReader:
 
 
 def _has_a_form(name: bytes) -> bool:
-    """Whether a field's value, other than that of a time-out, has more to it than its bytes."""
+    """Whether more of a value is checked than its characters; time-outs apart."""
     return name.endswith(b"-bin") or name == b"content-length"
 
 
 def _string(length: int, value: bytes) -> bytes:
-    """A value out of its bytes and the one that has their number. Raises HuffmanError, and Refusal
-    for what no value may have."""
+    """A value out of its bytes and the one that has their number. Raises HuffmanError where it is
+    none, or has a character that it must not have."""
     if length & HUFFMAN:
         return decode(value)
     if _FORBIDDEN(value):

@@ -1,7 +1,7 @@
 """The Huffman code of header strings (RFC 7541, appendix B), a byte at a time.
 
 hpack's own decoder takes four bits at a time and costs 5 us for a request ID. The steps here are
-worked out from the same code when they are first needed, so they cost nothing at start.
+worked out from the same code when they are first needed, so they cost no time at start.
 """
 
 from typing import Any
@@ -37,8 +37,6 @@ _TREE = _tree()
 assert len(_TREE) == _STATES
 # What each state and byte lead to: the next state, times 256, and the symbols that ended.
 _STEPS: list[tuple[int, bytes] | None] = [None] * (_STATES * 256)
-# The same for who needs no symbols: of each state, by byte, the row of the next. None: not known.
-_ROWS: list[list[Any]] = [[None] * 256 for _ in range(_STATES)]
 
 
 def _ends() -> frozenset[int]:
@@ -51,9 +49,10 @@ def _ends() -> frozenset[int]:
 
 
 _ENDS = _ends()
-_IS_END = 256  # the last of a row
-for _state, _row in enumerate(_ROWS):
-    _row.append(_state * 256 in _ENDS)
+# The same for who needs no symbols: of each state, by byte, the row of the next (None: not known),
+# and at last whether a string may end there.
+_ROWS: list[list[Any]] = [[*[None] * 256, state * 256 in _ENDS] for state in range(_STATES)]
+_IS_END = 256
 
 
 def _step(state: int, byte: int) -> tuple[int, bytes]:

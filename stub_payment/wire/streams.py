@@ -174,6 +174,9 @@ class Streams:
             self._gaps.append((self.last_id, stream_id))
         head, length = self._heads.read(block)
         self.last_id = stream_id
+        if not self._asked_for_no_table and head[0].method is not None:
+            self._asked_for_no_table = True
+            self._outbox.frames.append(_NO_TABLE)
         if len(self._open) >= self.maximum:
             self._resets.take()
             self._remember(stream_id)
@@ -183,9 +186,6 @@ class Streams:
         stream.content_length = length
         if stream_id > _LAST_STREAM_ID:
             self._owner.retire()
-        if not self._asked_for_no_table and route.method is not None:
-            self._asked_for_no_table = True
-            self._outbox.frames.append(_NO_TABLE)
         if route.refusal is not None:
             self._refuse(stream, route.refusal, bool(flags & END_STREAM))
         elif flags & END_STREAM:

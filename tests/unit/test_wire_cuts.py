@@ -2,7 +2,6 @@
 nothing."""
 
 import asyncio
-from collections.abc import Sequence
 
 from hpack import Encoder
 from hypothesis import given
@@ -33,7 +32,7 @@ from tests.fakes.http2 import (
     window_update,
 )
 from tests.stub.peer import CALL, GET_PAYMENT, asked, call, head
-from tests.unit.wirepeer import WirePeer, in_loop, payment, shared_methods
+from tests.unit.wirepeer import WirePeer, cut, in_loop, payment, shared_methods
 
 
 async def later(request: GetPaymentRequest, *_: object) -> Payment:
@@ -83,15 +82,6 @@ FRAMES = st.builds(
 )
 GREETING = PREFACE + settings()
 CUTS = st.lists(st.integers(1, 200), max_size=30)
-
-
-def cut(sent: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """Parts of these sizes, and the rest."""
-    parts, position = [], 0
-    for size in sizes:
-        parts.append(sent[position : position + size])
-        position += size
-    return [part for part in (*parts, sent[position:]) if part]
 
 
 def check_sane(peer: WirePeer) -> None:

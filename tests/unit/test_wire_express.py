@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
 from stub_payment.refusal import INTERNAL, NOT_FOUND, OK, UNKNOWN, Refusal, ResetConnection
+from stub_payment.wire.connection import Shared
 from stub_payment.wire.limits import CONNECTION_WINDOW_BYTES
 from stub_payment.wire.methods import Method
 from stub_payment.wire.streams import Streams
 from tests.fakes.http2 import (
+    CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -22,6 +24,7 @@ from tests.fakes.http2 import (
     PADDED,
     PING,
     WINDOW_UPDATE,
+    WITH_PRIORITY,
     frame,
     message,
     reset,
@@ -29,15 +32,19 @@ from tests.fakes.http2 import (
     window_update,
 )
 from tests.stub.peer import CALL, GET_PAYMENT, asked
-from tests.unit.wirepeer import WirePeer, in_loop, payment, shared_methods
+from tests.unit.wirepeer import WirePeer, cut, in_loop, payment
 
 CHANGING = {"grpc-timeout": "1S", "x-request-id": "0190f5a0"}
-GIVEN_UP = b"\x20"
+GIVEN_UP, TAKEN_BACK = b"\x20", b"\x3f\xe1\x1f"  # the header table, of 4096 bytes
 
 
-def odd(request: GetPaymentRequest, *_: object) -> Payment | Awaitable[Payment]:
-    """Whatever may come of a call, as its invoice's id says."""
+def odd(
+    request: GetPaymentRequest, request_id: str | None, go_away: Callable[[], None]
+) -> Payment | Awaitable[Payment]:
+    """Whatever may come of a call, as its invoice's id says; with the request ID for its key."""
     match request.invoice_id:
+        case "leaves":
+            go_away()
         case "refused":
             raise Refusal(NOT_FOUND, "no such payment")
         case "bug":
@@ -45,12 +52,18 @@ def odd(request: GetPaymentRequest, *_: object) -> Payment | Awaitable[Payment]:
         case "reset":
             raise ResetConnection
         case "later":
-            return later(request)
-    return payment(request)
+            return later(request, request_id)
+    return answer(request, request_id)
 
 
-async def later(request: GetPaymentRequest) -> Payment:
-    return payment(request)
+async def later(request: GetPaymentRequest, request_id: str | None) -> Payment:
+    return answer(request, request_id)
+
+
+def answer(request: GetPaymentRequest, request_id: str | None) -> Payment:
+    made = payment(request)
+    made.idempotency_key = request_id or "none"
+    return made
 
 
 METHODS = {GET_PAYMENT.encode(): Method(GetPaymentRequest.FromString, odd)}
@@ -72,9 +85,20 @@ def body(stream: int, content: bytes, flags: int = END_STREAM) -> bytes:
     return head(stream) + frame(DATA, flags, stream, content)
 
 
-def peer_whose_calls_are_known() -> tuple[WirePeer, int]:
+def split(stream: int) -> bytes:
+    block = head(stream)[9:]
+    first = frame(HEADERS, 0, stream, block[:20])
+    return first + frame(CONTINUATION, END_HEADERS, stream, block[20:])
+
+
+def padded(stream: int) -> bytes:
+    block = b"\2" + bytes(5) + head(stream)[9:] + bytes(2)
+    return frame(HEADERS, END_HEADERS | PADDED | WITH_PRIORITY, stream, block)
+
+
+def peer_whose_calls_are_known(wants_request_ids: bool = True) -> tuple[WirePeer, int]:
     """And the id of the next stream."""
-    peer = WirePeer(shared_methods(METHODS))
+    peer = WirePeer(Shared(METHODS, lambda: wants_request_ids))
     first = frame(HEADERS, END_HEADERS, 1, GIVEN_UP + head(1)[9:])
     peer.send(first + frame(DATA, END_STREAM, 1, asked()))
     peer.send(call(3))
@@ -109,11 +133,29 @@ PIECES: list[Callable[[int], bytes]] = [
     lambda stream: body(stream, b""),
     lambda stream: body(stream, b"\3" + asked() + bytes(3), END_STREAM | PADDED),
     lambda stream: head(stream) + frame(PING, 0, 0, bytes(8)) + call(stream)[len(head(stream)) :],
+    lambda stream: call(stream, "later"),
+    lambda stream: call(stream, "leaves"),
+    lambda stream: call(stream, changes={"x-request-id": "1" * 300}),
+    lambda stream: call(stream, changes={"x-request-id": "a\nb"}),
+    lambda stream: call(stream, changes={"traceparent": "00-1"}),
+    lambda stream: call(stream, changes={"trace-bin": "not base64"}),
+    lambda stream: call(stream, changes={"x-a": "a" * 2000}),
+    lambda stream: frame(HEADERS, END_HEADERS, stream, TAKEN_BACK + head(stream)[9:]),
+    lambda stream: frame(HEADERS, END_HEADERS | END_STREAM, stream, head(stream)[9:]),
+    lambda stream: frame(HEADERS, END_HEADERS | 0x40, stream, head(stream)[9:]),
+    lambda stream: split(stream) + call(stream)[len(head(stream)) :],
+    lambda stream: padded(stream) + call(stream)[len(head(stream)) :],
+    lambda stream: body(stream, asked(), END_STREAM | 0x40),
+    lambda stream: body(stream, asked(), 0) + frame(DATA, END_STREAM, stream),
+    lambda stream: head(stream) + frame(DATA, END_STREAM, stream | 1 << 31, asked()),
+    lambda stream: frame(HEADERS, END_HEADERS, stream | 1 << 31, head(stream)[9:]),
+    lambda _stream: frame(GOAWAY, 0, 0, bytes(8)),
     lambda stream: head(stream) + reset(stream),
     lambda stream: call(stream) + window_update(0, 9),
     lambda _stream: settings((INITIAL_WINDOW_SIZE, 10)),
     lambda _stream: settings((INITIAL_WINDOW_SIZE, 65_535)),
     # What ends the connection.
+    lambda stream: body(stream, message(bytes(16_384))),
     lambda stream: head(stream) + frame(DATA, END_STREAM, stream + 2, asked()),
     lambda stream: call(stream - 2),
     lambda stream: call(stream + 1),
@@ -124,16 +166,47 @@ PIECES: list[Callable[[int], bytes]] = [
 ]
 
 
-@given(st.lists(st.sampled_from([*PIECES[:1] * 9, *PIECES]), max_size=12))
+@given(
+    st.lists(st.sampled_from([*PIECES[:1] * len(PIECES), *PIECES]), max_size=12),
+    st.lists(st.integers(1, 600), max_size=9),
+    st.booleans(),
+)
 @in_loop
-async def test_a_piece_is_answered_as_its_bytes_are(pieces: list[Callable[[int], bytes]]) -> None:
-    (whole, first), (bytewise, _) = peer_whose_calls_are_known(), peer_whose_calls_are_known()
+async def test_a_piece_is_answered_as_its_bytes_are(
+    pieces: list[Callable[[int], bytes]], sizes: list[int], wants_request_ids: bool
+) -> None:
+    (whole, first), (parts, _), (bytewise, _) = (
+        peer_whose_calls_are_known(wants_request_ids) for _ in range(3)
+    )
     sent = b"".join(piece(first + 2 * at) for at, piece in enumerate(pieces))
     whole.send(sent)
+    for part in cut(sent, sizes):
+        parts.send(part)
     for byte in sent:
         bytewise.send(bytes([byte]))
+    for peer in (whole, parts, bytewise):
+        await peer.turn()
     assert whole.frames == bytewise.frames
-    assert whole.transport.eof == bytewise.transport.eof
+    assert parts.frames == bytewise.frames
+    assert whole.transport.eof == parts.transport.eof == bytewise.transport.eof
+
+
+@in_loop
+async def test_a_request_id_is_the_calls_own() -> None:
+    peer, first = peer_whose_calls_are_known()
+    streams = range(first, first + 6, 2)
+    peer.send(*(call(stream, changes={"x-request-id": f"id-{stream}"}) for stream in streams))
+    keys = [peer.answers[stream].payment.idempotency_key for stream in streams]
+    assert keys == [f"id-{stream}" for stream in streams]
+
+
+@in_loop
+async def test_nothing_is_taken_behind_a_call_that_leaves() -> None:
+    """The GOAWAY names it as the last: a client may ask for all later ones elsewhere."""
+    peer, first = peer_whose_calls_are_known()
+    peer.send(call(first, "leaves"), call(first + 2))
+    assert peer.ending.last_stream == first
+    assert peer.answers[first].status == OK and first + 2 not in peer.answers
 
 
 @in_loop

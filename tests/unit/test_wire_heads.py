@@ -43,11 +43,13 @@ def new_reader(wants_request_ids: bool = True) -> HeadReader:
     return reader
 
 
-def reader_after(fields: list[tuple[str, str]], wants_request_ids: bool = True) -> HeadReader:
+def reader_after(
+    fields: list[tuple[str, str]], wants_request_ids: bool = True, huffman: bool = True
+) -> HeadReader:
     """A reader whose client gave its table up, and sent such a block since."""
     reader = new_reader(wants_request_ids)
     for given_up in (NO_TABLE, b""):
-        reader.read(given_up + block_of(fields))
+        reader.read(given_up + block_of(fields, huffman))
     return reader
 
 
@@ -64,7 +66,7 @@ def test_what_is_known_changes_nothing(
     fields = data.draw(st.one_of(alike, alike, FIELDS))
     fields = [(name, timeout if name == "grpc-timeout" else value) for name, value in fields]
     moved_to = data.draw(st.sampled_from([changing_at, changing_at, len(STEADY), 4]))
-    known = reader_after([*STEADY[:changing_at], *before, *STEADY[changing_at:]])
+    known = reader_after([*STEADY[:changing_at], *before, *STEADY[changing_at:]], huffman=huffman)
     block = block_of([*STEADY[:moved_to], *fields, *STEADY[moved_to:]], huffman)
     at_a_glance, length = known.read(block)
     field_by_field, whole_length = new_reader().read(NO_TABLE + block)
@@ -73,14 +75,15 @@ def test_what_is_known_changes_nothing(
     assert str(at_a_glance[0].refusal) == str(field_by_field[0].refusal)
 
 
-@given(st.lists(st.tuples(NAMES, VALUES, VALUES), max_size=5), st.binary(max_size=9))
+@given(st.lists(st.tuples(NAMES, VALUES, VALUES), max_size=5), st.binary(max_size=9), st.booleans())
 def test_a_block_like_one_before_is_taken_at_a_glance(
-    fields: list[tuple[str, str, str]], around: bytes
+    fields: list[tuple[str, str, str]], around: bytes, huffman: bool
 ) -> None:
     """So is one that stands between other bytes, of which none is looked at."""
     fields = [field for field in fields if field[0] != "grpc-timeout"]
-    reader = reader_after([*STEADY, *((name, value) for name, value, _ in fields)])
-    block = block_of([*STEADY, *((name, value) for name, _, value in fields)])
+    before, now = ([(field[0], field[at]) for field in fields] for at in (1, 2))
+    reader = reader_after([*STEADY, *before], huffman=huffman)
+    block = block_of([*STEADY, *now], huffman)
     head = reader.glance(around + block + around, len(around), len(around + block))
     assert head == new_reader().read(NO_TABLE + block)[0]
 
@@ -105,7 +108,7 @@ def test_a_block_that_ends_elsewhere_is_not_taken_at_a_glance(cut: int) -> None:
 @pytest.mark.parametrize("huffman", [True, False])
 def test_what_is_odd_is_not_taken_at_a_glance(name: str, value: str, huffman: bool) -> None:
     changing = {"grpc-timeout": "1S", "x-request-id": "a", "traceparent": "b"}
-    reader = reader_after([*STEADY, *changing.items()])
+    reader = reader_after([*STEADY, *changing.items()], huffman=huffman)
     block = block_of([*STEADY, *{**changing, name: value}.items()], huffman)
     assert reader.glance(block, 0, len(block)) is None
 
@@ -132,7 +135,7 @@ def test_what_has_a_form_is_never_taken_at_a_glance(name: str) -> None:
 def test_what_is_malformed_is_seen_behind_a_known_beginning(
     name: str, value: str, huffman: bool
 ) -> None:
-    reader = reader_after([*STEADY, ("x-request-id", "a"), ("traceparent", "b")])
+    reader = reader_after([*STEADY, ("x-request-id", "a"), ("traceparent", "b")], huffman=huffman)
     with pytest.raises(ConnectionFault) as caught:
         reader.read(block_of([*STEADY, (name, value)], huffman))
     assert caught.value.code is ErrorCode.PROTOCOL_ERROR
@@ -175,10 +178,61 @@ def test_two_methods_have_a_beginning_each() -> None:
         assert reader.read(block_of(STEADY))[0][0].method is not None
 
 
+@given(st.binary(max_size=12))
+def test_what_huffman_refuses_has_no_value_and_the_other_way_round(coded: bytes) -> None:
+    try:
+        value = decode(coded)
+    except HuffmanError:
+        with pytest.raises(HuffmanError):
+            check(coded)
+        return
+    check(coded)
+    assert Encoder().huffman_coder.encode(value) == coded or not value
+
+
+# `accept-encoding: gzip, deflate` of the static table: 60 bytes of a list.
+INDEXED_FIELD = b"\x90"
+
+
+@pytest.mark.parametrize("indexed", [50, 267])
+def test_small_fields_come_to_no_list_that_is_too_large(indexed: int) -> None:
+    """A byte each, and 60 of what a list of headers may have: read alike at a glance or not."""
+    begins = b"\x83\x86\x04\x1f" + PATH.encode() + b"\x0f\x10\x10application/grpc"
+    before, large = (
+        begins + INDEXED_FIELD * indexed + b"\x00\x03x-a" + value
+        for value in (b"\x00", b"\x7e" + b"a" * 126)
+    )
+    reader = new_reader()
+    for given_up in (NO_TABLE, b"", b""):
+        reader.read(given_up + before)
+    assert (reader.glance(large, 0, len(large)) is None) == (indexed > 64)
+    if indexed > 64:
+        with pytest.raises(ConnectionFault) as caught:
+            reader.read(large)
+        assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_what_is_kept_of_a_connection_has_a_bound() -> None:
+    reader = new_reader()
+    for number in range(50):
+        fields = [*STEADY, (f"x-{number}", "a"), ("grpc-timeout", "1S")]
+        for given_up in (NO_TABLE, b""):
+            reader.read(given_up + block_of(fields))
+    for microseconds in range(2000):
+        reader.read(block_of([*STEADY, ("x-49", "a"), ("grpc-timeout", f"{microseconds + 1}u")]))
+    assert len(reader._known) <= 8
+    assert len(reader._timeouts) <= 512
+    long = block_of([*STEADY, ("x-49", "a" * 126), *[("x-b", "b" * 126)] * 20], huffman=False)
+    for _ in range(2):
+        reader.read(long)
+    assert len(long) > 1024 and reader.glance(long, 0, len(long)) is None
+
+
 @given(st.binary(max_size=40).filter(lambda text: not set(text) & set(b"\0\r\n")))
 def test_huffman_reads_what_hpack_writes(text: bytes) -> None:
     coded = Encoder().huffman_coder.encode(text)
-    check(coded)
+    for _ in range(2):  # the second time its steps are known
+        check(coded)
     assert decode(coded) == text
 
 
@@ -192,6 +246,6 @@ def test_huffman_reads_what_hpack_writes(text: bytes) -> None:
     ],
 )
 def test_huffman_refuses(coded: bytes) -> None:
-    for read in (check, decode):
+    for read in (check, decode, check):
         with pytest.raises(HuffmanError):
             read(coded)

@@ -4,7 +4,7 @@ what the connection writes has come."""
 import asyncio
 import functools
 import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, Self
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
@@ -54,6 +54,15 @@ def shared(call: Call = payment) -> Shared:
 def shared_methods(methods: Methods) -> Shared:
     """The same of other methods."""
     return Shared(methods, lambda: False)
+
+
+def cut(sent: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """Parts of these sizes, and the rest."""
+    parts, position = [], 0
+    for size in sizes:
+        parts.append(sent[position : position + size])
+        position += size
+    return [part for part in (*parts, sent[position:]) if part]
 
 
 class Transport(asyncio.Transport):
