@@ -27,6 +27,7 @@ from tests.fakes.http2 import (
     PING,
     PRIORITY,
     PROTOCOL_ERROR,
+    REFUSED_STREAM,
     STREAM_CLOSED,
     frame,
     headers,
@@ -51,6 +52,10 @@ RSS_GROWTH_BYTES = 20_000_000
 # A second, ten times: the machine does other things.
 LEFT_AFTER_S = 10.0
 STREAMS = 1024
+# With so many streams open over all connections, each may have no more than a few.
+CROWD, FEW = 65_536, 16
+CROWD_RSS_BYTES = 64_000_000
+NO_TABLE = b"\x20"
 MAXIMUM = 2**31 - 1
 CREATE = {":path": "/payment.v1.Payments/CreatePayment"}
 
@@ -237,3 +242,33 @@ def test_a_window_of_a_byte_holds_up_nobody_else(wire: Stub, honest: Honest) -> 
     finally:
         for peer in peers:
             peer.close()
+
+
+def test_streams_left_open_on_many_connections_leave_some_to_others(wire: Stub) -> None:
+    port, serving = wire.ports[0], wire.serving
+    before_bytes = serving.memory_info().rss
+    block = NO_TABLE + head(1)[9:]
+    opened = [frame(HEADERS, END_HEADERS, 1, block), *(head(s) for s in range(3, 2 * STREAMS, 2))]
+    peers = [Peer(port, acknowledges=False) for _ in range(CROWD // STREAMS + 2)]
+    try:
+        for peer in peers:
+            peer.send(*opened).pong()
+        until(lambda: refused(port) == 1)
+        with Peer(port) as honest:
+            for stream in range(1, 100, 2):
+                assert honest.send(call(stream)).answer(stream).payment.invoice_id == "inv-1"
+        grown_bytes = serving.memory_info().rss - before_bytes
+    finally:
+        for peer in peers:
+            peer.close()
+    print(f"{len(peers) * STREAMS} streams, RSS grown by {grown_bytes / 1e6:.1f} MB")
+    assert grown_bytes < CROWD_RSS_BYTES
+    until(lambda: refused(port) == 0)
+
+
+def refused(port: int) -> int:
+    """Of one stream more than few, how many a new connection may not open."""
+    with Peer(port) as peer:
+        peer.send(*(head(stream) for stream in range(1, 2 * FEW + 2, 2))).pong()
+        resets = [answer.reset_with for answer in peer.answers.values()]
+        return resets.count(REFUSED_STREAM)
