@@ -41,6 +41,7 @@ class Servicer:
         self._request_ids: deque[str] = deque(maxlen=0)
         self._in_flight = 0
         self._draining = False
+        self._has_plans = False  # whether a call may come to more than an answer at once
         self._idle = asyncio.Event()
         self.remembers_request_ids = False
 
@@ -51,7 +52,10 @@ class Servicer:
         go_away: Callable[[], None] | None = None,
     ) -> Payment | Awaitable[Payment]:
         """The payment of an invoice. Raises Refusal, or its awaitable does."""
-        tally, plan = self._begin("GetPayment", request_id, go_away)
+        tally, plan = self._tally, None
+        tally.calls["GetPayment"] += 1
+        if self._has_plans or request_id is not None:
+            plan = self._plan("GetPayment", request_id, go_away)
         if plan is not None:
             return self._get_later(request, tally, plan)
         try:
@@ -69,12 +73,15 @@ class Servicer:
         go_away: Callable[[], None] | None = None,
     ) -> Awaitable[Payment]:
         """Charges once per idempotency key, also when the caller gives up meanwhile."""
-        tally, plan = self._begin("CreatePayment", request_id, go_away)
+        tally = self._tally
+        tally.calls["CreatePayment"] += 1
+        plan = self._plan("CreatePayment", request_id, go_away)
         return self._create_later(request, tally, plan or Plan(0.0, None))
 
     def configure(self, behaviour: Behaviour) -> None:
         """Replaces the behaviour; it must have passed `check_behaviour`."""
         self._dice = dice_for(behaviour, self._process_index)
+        self._has_plans = self._draining or self._dice is not None
         self._request_ids = deque(self._request_ids, behaviour.remember_request_ids)
         self.remembers_request_ids = behaviour.remember_request_ids > 0
 
@@ -98,7 +105,7 @@ class Servicer:
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses new calls and returns when none is in flight, or after `timeout_s`."""
-        self._draining = True
+        self._draining = self._has_plans = True
         await asyncio.sleep(0)  # calls that have come get to count themselves
         if self._in_flight == 0:
             return
@@ -109,24 +116,21 @@ class Servicer:
         """Waits for the charge that is being written, drops those that wait."""
         self._till.close()
 
-    def _begin(
+    def _plan(
         self, method: str, request_id: str | None, go_away: Callable[[], None] | None
-    ) -> tuple[Tally, Plan | None]:
-        tally = self._tally
-        tally.calls[method] += 1
+    ) -> Plan | None:
+        """What a call has to do other than to be answered at once. Refusal while draining."""
         if request_id is not None:
             self._request_ids.append(request_id)
         if self._draining:
-            tally.answers[UNAVAILABLE] += 1
+            self._tally.answers[UNAVAILABLE] += 1
             raise Refusal(UNAVAILABLE, "the payment provider is shutting down")
-        if self._dice is None:
-            return tally, None
-        plan = self._dice.throw(method)
+        plan = self._dice.throw(method) if self._dice is not None else None
         if plan is not None and plan.fault is not None:
-            tally.faults[plan.fault.kind] += 1
+            self._tally.faults[plan.fault.kind] += 1
             if plan.fault.kind == "goaway" and go_away is not None:
                 go_away()
-        return tally, plan
+        return plan
 
     async def _get_later(self, request: GetPaymentRequest, tally: Tally, plan: Plan) -> Payment:
         return await self._counted(_found_later(request, plan), tally)

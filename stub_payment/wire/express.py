@@ -11,18 +11,19 @@ from google.protobuf.message import Message
 
 from stub_payment.wire import limits
 from stub_payment.wire.calls import Calls
-from stub_payment.wire.frames import END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
+from stub_payment.wire.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
 from stub_payment.wire.heads import HeadReader
 from stub_payment.wire.messages import PREFIX_BYTES
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.streams import Streams
 
-# A frame's length and type as one number, its flags, its stream; with a message's prefix behind
-# them. The type of DATA is 0.
-_read_headers = struct.Struct(">IBI").unpack_from
-_read_data = struct.Struct(">IBIBI").unpack_from
-_TYPE = 0xFF
-_LEAST_CALL_BYTES = 2 * HEADER_BYTES + PREFIX_BYTES
+# What a frame has over 65,535 bytes, its bytes, type and flags as one number, its stream; and of
+# DATA the prefix of its message.
+_read_headers = struct.Struct(">BHHI").unpack_from
+_read_data = struct.Struct(">BHHIBI").unpack_from
+_HEADERS, _DATA = HEADERS << 8 | END_HEADERS, DATA << 8 | END_STREAM
+_TO_MESSAGE_BYTES = HEADER_BYTES + PREFIX_BYTES
+_LEAST_CALL_BYTES = HEADER_BYTES + _TO_MESSAGE_BYTES
 _LARGEST_MESSAGE_BYTES = limits.MAXIMUM_FRAME_BYTES - PREFIX_BYTES
 
 
@@ -43,28 +44,27 @@ class Express:
         # As many as there may be here. Each leaves as much room for streams as there was.
         may_open = streams.may_open(stream_id + size)
         while may_open and position <= last and not streams.refuses_all:
-            size_and_type, flags, opened_id = _read_headers(data, position)
+            over, block_bytes, kind, opened_id = _read_headers(data, position)
             block_at = position + HEADER_BYTES
-            data_at = block_at + (size_and_type >> 8)
-            message_at = data_at + HEADER_BYTES + PREFIX_BYTES
-            if opened_id != stream_id or size_and_type & _TYPE != HEADERS or flags != END_HEADERS:
+            data_at = block_at + block_bytes
+            message_at = data_at + _TO_MESSAGE_BYTES
+            if opened_id != stream_id or kind != _HEADERS or over or message_at > size:
                 break
-            if message_at > size:
-                break
-            size_and_type, flags, ended_id, compressed, message_bytes = _read_data(data, data_at)
+            over, data_bytes, kind, ended_id, odd, message_bytes = _read_data(data, data_at)
             end = message_at + message_bytes
-            if ended_id != stream_id or size_and_type != message_bytes + PREFIX_BYTES << 8:
+            if ended_id != stream_id or kind != _DATA or over or odd or end > size:
                 break
-            if flags != END_STREAM or compressed or message_bytes > _LARGEST_MESSAGE_BYTES:
+            if message_bytes > _LARGEST_MESSAGE_BYTES or data_bytes != message_bytes + PREFIX_BYTES:
                 break
-            if end > size or (head := self._glance(data, block_at, data_at)) is None:
+            head = self._glance(data, block_at, data_at)
+            if head is None:
                 break
             route, _, request_id = head
             if route.method is None:  # never of a head that is known
                 break
             streams.last_id = stream_id
             outcome = calls.ask(route.method, data[message_at:end], request_id)
-            received_bytes += message_bytes + PREFIX_BYTES
+            received_bytes += data_bytes
             position = end
             if not isinstance(outcome, Message) or not self._answer(
                 stream_id, outcome.SerializeToString()

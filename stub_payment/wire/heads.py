@@ -41,6 +41,8 @@ _SHORT_BLOCK_BYTES = 1024
 _MAXIMUM_FIELDS = 64
 _TIMEOUT, _REQUEST_ID, _OTHER = range(3)
 _KINDS = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}
+# By the byte before a value, how long it is: longer than any block where that takes more bytes.
+_BYTES = [*range(LONG_STRING), _SHORT_BLOCK_BYTES + 1] * 2
 _FORBIDDEN = re.compile(rb"[\0\r\n]").search
 
 # What a head comes to: the route, the time-out in seconds, and the request ID if it is wanted.
@@ -109,8 +111,8 @@ class HeadReader:
         _, values, route = known
         for kind, after, after_bytes in values:
             length, begins = data[position], position + 1
-            position = begins + (length & LONG_STRING)
-            if length & LONG_STRING == LONG_STRING or not data.startswith(after, position, end):
+            position = begins + _BYTES[length]
+            if not data.startswith(after, position, end):
                 return None
             if kind == _TIMEOUT:
                 key = data[begins - 1 : position]
@@ -119,7 +121,7 @@ class HeadReader:
                     return None
             elif kind == _REQUEST_ID and self.wants_request_ids:
                 request_id = _string(length, data[begins:position])
-            elif length & HUFFMAN:
+            elif length >= HUFFMAN:
                 check(data[begins:position])
             elif _FORBIDDEN(data, begins, position):
                 return None
