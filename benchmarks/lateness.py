@@ -27,6 +27,7 @@ from bakeoff.load.workerrun import SAMPLES_VARIABLE
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan
 from bakeoff.timerfd import TimerFd
+from benchmarks.figures import summed_up
 from benchmarks.processes import ROOT, null_server, tree
 
 # A minute in all, in short turns, so that both have the same weather.
@@ -43,16 +44,22 @@ Lateness = NDArray[np.int64]
 def measure() -> dict[str, float]:
     """Half of the capacity that was found, and what `compared` says of the windows at it."""
     own, others = _cores()
-    ours, bare = [], []
+    ours, bare, busy_percent = [], [], []
     with ExitStack() as stack:
         os.sched_setaffinity(0, others)
         stack.callback(os.sched_setaffinity, 0, own | others)
         generator = _Generator(stack, own, others)
         rate_rps = generator.capacity_rps() / 2
         for _ in range(WINDOWS):
+            before_s = generator.engine_cpu_s()
             ours.append(generator.lateness_ns(rate_rps))
+            busy_percent.append(100 * (generator.engine_cpu_s() - before_s) / WINDOW_S)
             bare.append(_bare_lateness_ns(rate_rps, own))
-    return {"lateness_rate_rps": rate_rps, **compared(ours, bare)}
+    return {
+        "lateness_rate_rps": rate_rps,
+        **summed_up({"lateness_engine_core_percent": busy_percent}),
+        **compared(ours, bare),
+    }
 
 
 def compared(ours: Sequence[Lateness], bare: Sequence[Lateness]) -> dict[str, float]:
@@ -98,9 +105,17 @@ class _Generator:
             environments={"local": {SAMPLES_VARIABLE: str(self._samples)}},
         )
         self._swarm = stack.enter_context(Swarm(settings))
-        for pid in tree(*self._swarm.pids):
-            if "bakeoff.load.engine" in psutil.Process(pid).cmdline():
-                os.sched_setaffinity(pid, own)
+        (self._engine,) = (
+            process
+            for process in map(psutil.Process, tree(*self._swarm.pids))
+            if "bakeoff.load.engine" in process.cmdline()
+        )
+        self._engine.cpu_affinity([*own])
+
+    def engine_cpu_s(self) -> float:
+        """What its engine has used of a processor."""
+        times = self._engine.cpu_times()
+        return float(times.user + times.system)
 
     def capacity_rps(self) -> float:
         """What the closed model does."""

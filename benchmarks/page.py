@@ -48,7 +48,9 @@ _NOTES = """
 - **Lateness**: sent minus intended at half of the generator's capacity, its engine on a core of
   its own; percentiles over a minute, in twelve windows in turn with those of `bare`, a loop that
   only wakes up at the same instants on the same core. `over` is their difference; low and high
-  are of single windows.
+  are of single windows. The capacity is the closed model's, whose requests go out together; an
+  arrival goes alone and wakes the server up, so that the core is more than half busy
+  (`lateness_engine_core_percent`).
 - **Master**: a worker's report merged by the master of a simulated swarm; see
   [scale.md](scale.md)."""
 
