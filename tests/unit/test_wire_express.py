@@ -134,7 +134,6 @@ PIECES: list[Callable[[int], bytes]] = [
     lambda stream: body(stream, b"\3" + asked() + bytes(3), END_STREAM | PADDED),
     lambda stream: head(stream) + frame(PING, 0, 0, bytes(8)) + call(stream)[len(head(stream)) :],
     lambda stream: call(stream, "later"),
-    lambda stream: call(stream, "leaves"),
     lambda stream: call(stream, changes={"x-request-id": "1" * 300}),
     lambda stream: call(stream, changes={"x-request-id": "a\nb"}),
     lambda stream: call(stream, changes={"traceparent": "00-1"}),
@@ -149,7 +148,6 @@ PIECES: list[Callable[[int], bytes]] = [
     lambda stream: body(stream, asked(), 0) + frame(DATA, END_STREAM, stream),
     lambda stream: head(stream) + frame(DATA, END_STREAM, stream | 1 << 31, asked()),
     lambda stream: frame(HEADERS, END_HEADERS, stream | 1 << 31, head(stream)[9:]),
-    lambda _stream: frame(GOAWAY, 0, 0, bytes(8)),
     lambda stream: head(stream) + reset(stream),
     lambda stream: call(stream) + window_update(0, 9),
     lambda _stream: settings((INITIAL_WINDOW_SIZE, 10)),
@@ -165,20 +163,31 @@ PIECES: list[Callable[[int], bytes]] = [
     lambda stream: call(stream) + frame(DATA, END_STREAM, stream, asked()),
 ]
 
+# After which the connection closes, with as much of what follows as came in the same read.
+LAST_PIECES: list[Callable[[int], bytes]] = [
+    lambda _stream: b"",
+    lambda stream: call(stream, "leaves"),
+    lambda _stream: frame(GOAWAY, 0, 0, bytes(8)),
+]
+
 
 @given(
     st.lists(st.sampled_from([*PIECES[:1] * len(PIECES), *PIECES]), max_size=12),
+    st.sampled_from(LAST_PIECES),
     st.lists(st.integers(1, 600), max_size=9),
     st.booleans(),
 )
 @in_loop
 async def test_a_piece_is_answered_as_its_bytes_are(
-    pieces: list[Callable[[int], bytes]], sizes: list[int], wants_request_ids: bool
+    pieces: list[Callable[[int], bytes]],
+    last: Callable[[int], bytes],
+    sizes: list[int],
+    wants_request_ids: bool,
 ) -> None:
     (whole, first), (parts, _), (bytewise, _) = (
         peer_whose_calls_are_known(wants_request_ids) for _ in range(3)
     )
-    sent = b"".join(piece(first + 2 * at) for at, piece in enumerate(pieces))
+    sent = b"".join(piece(first + 2 * at) for at, piece in enumerate([*pieces, last]))
     whole.send(sent)
     for part in cut(sent, sizes):
         parts.send(part)
