@@ -155,6 +155,10 @@ PIECES: list[Callable[[int], bytes]] = [
     # What ends the connection.
     lambda stream: body(stream, message(bytes(16_384))),
     lambda stream: head(stream) + frame(DATA, END_STREAM, stream + 2, asked()),
+    lambda stream: head(stream + 2) + frame(DATA, END_STREAM, stream, asked()),
+    lambda stream: call(stream, "later") + frame(DATA, END_STREAM, stream, asked()),
+    lambda stream: b"\1" + call(stream)[1:],
+    lambda stream: head(stream) + b"\1" + call(stream)[len(head(stream)) + 1 :],
     lambda stream: call(stream - 2),
     lambda stream: call(stream + 1),
     lambda stream: call(stream + 4),
@@ -184,10 +188,23 @@ async def test_a_piece_is_answered_as_its_bytes_are(
     sizes: list[int],
     wants_request_ids: bool,
 ) -> None:
+    await check_alike([*pieces, last], sizes, wants_request_ids)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@in_loop
+async def test_each_piece_is_answered_as_its_bytes_are(piece: Callable[[int], bytes]) -> None:
+    await check_alike([PIECES[0], piece, PIECES[0]], [], True)
+
+
+async def check_alike(
+    pieces: list[Callable[[int], bytes]], sizes: list[int], wants_request_ids: bool
+) -> None:
+    """In one read, in parts of these sizes, and byte by byte."""
     (whole, first), (parts, _), (bytewise, _) = (
         peer_whose_calls_are_known(wants_request_ids) for _ in range(3)
     )
-    sent = b"".join(piece(first + 2 * at) for at, piece in enumerate([*pieces, last]))
+    sent = b"".join(piece(first + 2 * at) for at, piece in enumerate(pieces))
     whole.send(sent)
     for part in cut(sent, sizes):
         parts.send(part)

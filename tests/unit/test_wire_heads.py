@@ -12,6 +12,7 @@ from stub_payment.wire.frames import ConnectionFault, ErrorCode
 from stub_payment.wire.heads import HeadReader
 from stub_payment.wire.huffman import HuffmanError, check, decode
 from stub_payment.wire.methods import Method
+from tests.fakes.http2 import literal
 
 PATH = "/payment.v1.Payments/GetPayment"
 METHODS: Mapping[bytes, Method] = {
@@ -21,7 +22,8 @@ STEADY = [
     *((":method", "POST"), (":scheme", "http"), (":path", PATH), (":authority", "127.0.0.1:4")),
     *(("content-type", "application/grpc"), ("user-agent", "grpc-go/1"), ("te", "trailers")),
 ]
-NO_TABLE = b"\x20"
+NO_TABLE, TABLE = b"\x20", b"\x3f\xe1\x1f"  # of 0 bytes, of 4096
+INDEXED_FROM_NOW, NEWEST = b"\x40", b"\xbe"
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60)
 NAMES = st.sampled_from(["grpc-timeout", "x-request-id", "traceparent", "baggage", "x-a"])
 FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=5)
@@ -111,6 +113,30 @@ def test_what_is_odd_is_not_taken_at_a_glance(name: str, value: str, huffman: bo
     reader = reader_after([*STEADY, *changing.items()], huffman=huffman)
     block = block_of([*STEADY, *{**changing, name: value}.items()], huffman)
     assert reader.glance(block, 0, len(block)) is None
+
+
+def test_another_name_of_the_same_length_is_not_taken_at_a_glance() -> None:
+    reader = reader_after([*STEADY, ("x-a", "1"), ("x-request-id", "2")], huffman=False)
+    block = block_of([*STEADY, ("x-a", "1"), ("x-request-if", "3")], huffman=False)
+    assert reader.glance(block, 0, len(block)) is None
+    assert reader.read(block)[0][2] is None
+
+
+def test_a_block_that_is_long_is_not_taken_at_a_glance() -> None:
+    """However short those like it were: it might hold more than a list of headers may."""
+    names = [f"x-{number:02}" for number in range(20)]
+    reader = reader_after([*STEADY, *((name, "a") for name in names)], huffman=False)
+    for length, is_known in ((1, True), (9, True), (100, False)):
+        block = block_of([*STEADY, *((name, "b" * length) for name in names)], huffman=False)
+        assert (reader.glance(block, 0, len(block)) is not None) == is_known
+
+
+def test_what_is_like_blocks_before_goes_into_a_table_that_was_taken_back() -> None:
+    steady = b"".join(literal(name.encode(), value.encode()) for name, value in STEADY)
+    reader = new_reader()
+    for table, request_id in ((NO_TABLE, b"1"), (b"", b"2"), (TABLE, b"3"), (b"", b"4")):
+        reader.read(table + steady + literal(b"x-request-id", request_id, INDEXED_FROM_NOW))
+    assert reader.read(steady + NEWEST)[0][2] == b"4"
 
 
 @pytest.mark.parametrize("name", ["x-bin", "content-length"])
