@@ -27,7 +27,7 @@ from stub_payment.ledger import Ledger
 from stub_payment.payments import payment_of_invoice
 from stub_payment.refusal import OK, UNAVAILABLE, Refusal, ResetConnection
 from stub_payment.tally import Tally
-from stub_payment.till import Till, check_text
+from stub_payment.till import TEXT_LENGTHS, Till, check_text
 
 
 class Servicer:
@@ -229,5 +229,7 @@ async def _until_the_caller_gives_up() -> None:
 
 
 def _found(request: GetPaymentRequest) -> Payment:
-    check_text("invoice_id", request.invoice_id)
-    return payment_of_invoice(request.invoice_id)
+    invoice_id = request.invoice_id
+    if len(invoice_id) not in TEXT_LENGTHS:  # no call where all is well
+        check_text("invoice_id", invoice_id)
+    return payment_of_invoice(invoice_id)

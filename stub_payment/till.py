@@ -9,7 +9,7 @@ from stub_payment.ledger import Charge, Ledger
 from stub_payment.payments import payment_id_of_key, payment_of_outcome
 from stub_payment.refusal import INTERNAL, INVALID_ARGUMENT, Refusal
 
-MAXIMUM_TEXT_LENGTH = 255
+TEXT_LENGTHS = range(1, 256)
 
 
 class Till:
@@ -45,10 +45,8 @@ class Till:
 
 def check_text(field: str, text: str) -> None:
     """Raises Refusal for a text that is empty or too long."""
-    if not 1 <= len(text) <= MAXIMUM_TEXT_LENGTH:
-        raise Refusal(
-            INVALID_ARGUMENT, f"{field}: has to have 1 to {MAXIMUM_TEXT_LENGTH} characters"
-        )
+    if len(text) not in TEXT_LENGTHS:
+        raise Refusal(INVALID_ARGUMENT, f"{field}: has to have 1 to {TEXT_LENGTHS[-1]} characters")
 
 
 def _charge_asked(request: CreatePaymentRequest) -> Charge:

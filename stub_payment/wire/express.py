@@ -34,12 +34,13 @@ class Express:
         self._glance = heads.glance
         self._streams = streams
         self._calls = calls
+        self._ask = calls.ask
         self._answer = outbox.answer_at_once
 
     def take(self, data: bytes, position: int) -> int:
         """Takes those that stand at a position, until one is not ordinary, or is not answered OK at
         once: that one is the last. Returns where the frames that are left begin."""
-        streams, calls, size, received_bytes = self._streams, self._calls, len(data), 0
+        streams, size, received_bytes = self._streams, len(data), 0
         last, stream_id = size - _LEAST_CALL_BYTES, streams.last_id + 2
         # As many as there may be here. Each leaves as much room for streams as there was.
         may_open = streams.may_open(stream_id + size)
@@ -63,13 +64,13 @@ class Express:
             if route.method is None:  # never of a head that is known
                 break
             streams.last_id = stream_id
-            outcome = calls.ask(route.method, data[message_at:end], request_id)
+            outcome = self._ask(route.method, data[message_at:end], request_id)
             received_bytes += data_bytes
             position = end
             if not isinstance(outcome, Message) or not self._answer(
                 stream_id, outcome.SerializeToString()
             ):
-                calls.settle(streams.opened(stream_id, head, ended=True), outcome)
+                self._calls.settle(streams.opened(stream_id, head, ended=True), outcome)
                 break
             stream_id += 2
         streams.received(received_bytes)

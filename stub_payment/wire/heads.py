@@ -81,14 +81,14 @@ class HeadReader:
         content-length, time left, and nothing wrong. Else None: the block is still to be read."""
         if end - start > _SHORT_BLOCK_BYTES:
             return None
-        for known in self._known:
-            if data.startswith(known[0], start, end):
-                try:
-                    head = self._values(data, start + len(known[0]), end, known)
-                except (IndexError, HuffmanError, Refusal):
-                    return None
-                if head is not None:
-                    return head
+        try:
+            for known in self._known:
+                if data.startswith(known[0], start, end):
+                    head = self._values(data, start, end, known)
+                    if head is not None:
+                        return head
+        except (IndexError, HuffmanError, Refusal):
+            return None
         return None
 
     def read_trailers(self, block: bytes) -> None:
@@ -105,10 +105,11 @@ class HeadReader:
             self._known.clear()
         return fields
 
-    def _values(self, data: bytes, position: int, end: int, known: _Known) -> Head | None:
+    def _values(self, data: bytes, start: int, end: int, known: _Known) -> Head | None:
         """The head, where what follows its beginning is as known."""
         timeout_s, request_id = None, None
-        _, values, route = known
+        beginning, values, route = known
+        position = start + len(beginning)
         for kind, after, after_bytes in values:
             length, begins = data[position], position + 1
             position = begins + _BYTES[length]

@@ -42,8 +42,9 @@ _TRAILERS = _field(b"grpc-status", b"0")
 # The frames around an answer, up to their streams.
 _HEAD = frame(HEADERS, END_HEADERS, 0, _GRPC)[:5]
 _TAIL = frame(HEADERS, END_HEADERS | END_STREAM, 0, _TRAILERS)[:5]
-# All of an answer before its message, the prefix of which is a flag and its size; and after it.
-_pack_head = struct.Struct(f">5sI{len(_GRPC)}sHBBBIBI").pack
+# All of an answer before its message, and after it. Zeros are the upper byte of a DATA frame's
+# length, its type and flags, and the flag in the message's prefix.
+_pack_head = struct.Struct(f">5sI{len(_GRPC)}sxHxxIxI").pack
 _pack_tail = struct.Struct(f">5sI{len(_TRAILERS)}s").pack
 _ACCEPTED = _field(b"grpc-accept-encoding", b"identity")
 _NO_TABLE = b"\x20"
@@ -79,9 +80,7 @@ class Outbox:
             return False
         self._window_bytes -= length
         self.frames.append(
-            _pack_head(
-                _HEAD, stream_id, _GRPC, length >> 8, length & 0xFF, DATA, 0, stream_id, 0, size
-            )
+            _pack_head(_HEAD, stream_id, _GRPC, length, stream_id, size)
             + message
             + _pack_tail(_TAIL, stream_id, _TRAILERS)
         )
