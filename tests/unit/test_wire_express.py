@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
-from stub_payment.refusal import INTERNAL, NOT_FOUND, OK, UNKNOWN, Refusal, ResetConnection
+from stub_payment.refusal import (
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    NOT_FOUND,
+    OK,
+    UNKNOWN,
+    Refusal,
+    ResetConnection,
+)
 from stub_payment.wire.connection import Shared
 from stub_payment.wire.limits import CONNECTION_WINDOW_BYTES
 from stub_payment.wire.methods import Method
@@ -227,6 +235,13 @@ async def test_a_request_id_is_the_calls_own() -> None:
 
 
 @in_loop
+async def test_a_call_that_has_no_time_left_is_not_answered() -> None:
+    peer, first = peer_whose_calls_are_known()
+    peer.send(call(first, changes={"grpc-timeout": "0n"}), call(first + 2))
+    assert [peer.answers[first + at].status for at in (0, 2)] == [DEADLINE_EXCEEDED, OK]
+
+
+@in_loop
 async def test_nothing_is_taken_behind_a_call_that_leaves() -> None:
     """The GOAWAY names it as the last: a client may ask for all later ones elsewhere."""
     peer, first = peer_whose_calls_are_known()
@@ -266,6 +281,7 @@ async def test_the_window_of_the_connection_is_topped_up() -> None:
         sent_bytes += len(calls) * len(asked("x" * 250))
         stream += 2 * len(calls)
         peer.send(*calls)
+    peer.send(call(stream), call(stream + 2))  # after which nothing more is granted
     (update,) = [found for found in peer.frames[before:] if found.kind == WINDOW_UPDATE]
     granted_bytes = int.from_bytes(update.payload, "big")
     assert CONNECTION_WINDOW_BYTES // 4 < granted_bytes <= sent_bytes + 2 * len(asked())
