@@ -29,10 +29,10 @@ def summed_up(found: Figures) -> dict[str, float]:
 
 def lines(results: Mapping[str, float]) -> Iterator[str]:
     """A table for people."""
-    yield f"{'':<44}{'median':>12}{'low':>12}{'high':>12}"
-    for key, median in results.items():
+    yield f"{'':<44}{'figure':>12}{'low':>12}{'high':>12}"
+    for key, figure in results.items():
         if f"{key}_low" in results:
-            row = (median, results[f"{key}_low"], results[f"{key}_high"])
-            yield f"{key:<44}" + "".join(f"{figure:>12,.2f}" for figure in row)
+            row = (figure, results[f"{key}_low"], results[f"{key}_high"])
+            yield f"{key:<44}" + "".join(f"{value:>12,.2f}" for value in row)
         elif not key.endswith(("_low", "_high")):
-            yield f"{key:<44}{median:>12,.2f}"
+            yield f"{key:<44}{figure:>12,.2f}"

@@ -41,7 +41,6 @@ class Servicer:
         self._request_ids: deque[str] = deque(maxlen=0)
         self._in_flight = 0
         self._draining = False
-        self._has_plans = False  # whether a call may come to more than an answer at once
         self._idle = asyncio.Event()
         self.remembers_request_ids = False
 
@@ -54,7 +53,8 @@ class Servicer:
         """The payment of an invoice. Raises Refusal, or its awaitable does."""
         tally, plan = self._tally, None
         tally.calls["GetPayment"] += 1
-        if self._has_plans or request_id is not None:
+        # Else there is nothing but an answer to it.
+        if self._dice is not None or self._draining or request_id is not None:
             plan = self._plan("GetPayment", request_id, go_away)
         if plan is not None:
             return self._get_later(request, tally, plan)
@@ -81,7 +81,6 @@ class Servicer:
     def configure(self, behaviour: Behaviour) -> None:
         """Replaces the behaviour; it must have passed `check_behaviour`."""
         self._dice = dice_for(behaviour, self._process_index)
-        self._has_plans = self._draining or self._dice is not None
         self._request_ids = deque(self._request_ids, behaviour.remember_request_ids)
         self.remembers_request_ids = behaviour.remember_request_ids > 0
 
@@ -105,7 +104,7 @@ class Servicer:
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses new calls and returns when none is in flight, or after `timeout_s`."""
-        self._draining = self._has_plans = True
+        self._draining = True
         await asyncio.sleep(0)  # calls that have come get to count themselves
         if self._in_flight == 0:
             return

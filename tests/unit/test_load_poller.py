@@ -49,6 +49,18 @@ class Asker:
         self.notes.append(f"{self.name} lost")
 
 
+async def connected(
+    poller: Poller, name: str, notes: list[str], listener: socket.socket
+) -> tuple[Asker, socket.socket]:
+    """An asker, and the server's end of its connection."""
+    asker = Asker(name, notes)
+    asker.connection = SocketConnection(asker, poller, *listener.getsockname())
+    await asker.connection.open()
+    end = listener.accept()[0]
+    end.settimeout(DEADLINE_S)
+    return asker, end
+
+
 def sends(notes: list[str], asker: Asker) -> None:
     """Notes what the connection of an asker puts off and then sends."""
     flush = asker.connection.flush
@@ -65,29 +77,23 @@ def test_a_turn_hears_all_before_it_sends(listener: socket.socket) -> None:
 
     async def run() -> None:
         poller = Poller(lambda: notes.append("over"))
-        address = listener.getsockname()
-        askers = [Asker(name, notes) for name in "ab"]
-        ends = []
-        for asker in askers:
-            asker.connection = SocketConnection(asker, poller, *address)
-            await asker.connection.open()
-            ends.append(listener.accept()[0])
+        pairs = [await connected(poller, name, notes, listener) for name in "ab"]
+        for asker, end in pairs:
             sends(notes, asker)
             # Outside of a turn it goes at once.
             asker.ask()
-            ends[-1].settimeout(DEADLINE_S)
-            assert ends[-1].recv(4096).startswith(f"GET /{asker.name}".encode())
+            assert end.recv(4096).startswith(f"GET /{asker.name}".encode())
             assert asker.sent_ns == asker.handed_over_ns
         # Opened connections are news too, without any bytes.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         notes.clear()
-        for end in ends:
+        for _, end in pairs:
             end.sendall(ANSWER)
         async with asyncio.timeout(DEADLINE_S):
             while "over" not in notes:
                 await asyncio.sleep(0)
-        for asker, end in zip(askers, ends, strict=True):
+        for asker, end in pairs:
             assert end.recv(4096).startswith(f"GET /{asker.name}".encode())
             assert asker.sent_ns > asker.handed_over_ns
             end.close()
@@ -106,11 +112,7 @@ def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socke
 
     async def run() -> None:
         poller = Poller(lambda: notes.append("over"))
-        asker = Asker("a", notes)
-        asker.connection = SocketConnection(asker, poller, *listener.getsockname())
-        await asker.connection.open()
-        end = listener.accept()[0]
-        end.settimeout(DEADLINE_S)
+        asker, end = await connected(poller, "a", notes, listener)
         asker.ask()
         end.recv(4096)
         # The answer, and at once the end of the connection.
@@ -134,10 +136,7 @@ def test_an_answer_before_all_of_its_request_is_the_connection_s_last(
 
     async def run() -> None:
         poller = Poller(lambda: notes.append("over"))
-        asker = Asker("a", notes)
-        asker.connection = SocketConnection(asker, poller, *listener.getsockname())
-        await asker.connection.open()
-        end = listener.accept()[0]
+        asker, end = await connected(poller, "a", notes, listener)
         # More than the kernel takes for a server that reads nothing.
         asker.ask(bytes(64_000_000))
         end.sendall(ANSWER)

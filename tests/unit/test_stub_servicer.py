@@ -20,7 +20,7 @@ from protos.payment.v1.payment_pb2 import (
 )
 from stub_payment.ledger import Ledger, create_ledger
 from stub_payment.payments import payment_of_invoice
-from stub_payment.refusal import Refusal, ResetConnection
+from stub_payment.refusal import UNAVAILABLE, Refusal, ResetConnection
 from stub_payment.servicer import Servicer
 
 WAIT_S = 10.0
@@ -421,6 +421,21 @@ def test_draining_refuses_new_calls_and_waits_for_those_in_flight(
         await drained
         assert late.done()
         assert ledger.count() == 1
+
+    play(scenario)
+
+
+def test_draining_refuses_calls_that_would_be_answered_at_once(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        await servicer.drain(WAIT_S)
+        with pytest.raises(Refusal, match="shutting down"):
+            get(servicer)
+        servicer.configure(Behaviour())
+        with pytest.raises(Refusal, match="shutting down"):
+            get(servicer)
+        assert counts(servicer) == ({"GetPayment": 2}, {UNAVAILABLE: 2}, 0)
 
     play(scenario)
 

@@ -17,6 +17,7 @@ from stub_payment.refusal import (
     Refusal,
     ResetConnection,
 )
+from stub_payment.wire import limits
 from stub_payment.wire.connection import Shared
 from stub_payment.wire.limits import CONNECTION_WINDOW_BYTES
 from stub_payment.wire.methods import Method
@@ -27,10 +28,12 @@ from tests.fakes.http2 import (
     END_HEADERS,
     END_STREAM,
     GOAWAY,
+    HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     PADDED,
     PING,
+    SETTINGS,
     WINDOW_UPDATE,
     WITH_PRIORITY,
     frame,
@@ -232,6 +235,20 @@ async def test_a_request_id_is_the_calls_own() -> None:
     peer.send(*(call(stream, changes={"x-request-id": f"id-{stream}"}) for stream in streams))
     keys = [peer.answers[stream].payment.idempotency_key for stream in streams]
     assert keys == [f"id-{stream}" for stream in streams]
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+@in_loop
+async def test_a_client_is_asked_once_to_give_its_table_up(has_room: bool) -> None:
+    """By its first call, be it one that is refused: later ones may never come by there."""
+    peer = WirePeer(Shared(METHODS, lambda: True))
+    peer.connection.sweep(limits.STREAMS_IN_A_CROWD if has_room else 0)
+    peer.send(frame(HEADERS, END_HEADERS, 1, GIVEN_UP + head(1)[9:]), call(3))
+    peer.connection.sweep(limits.STREAMS_IN_A_CROWD)
+    peer.send(call(5), call(7))
+    asked_for = [found.payload for found in peer.frames if found.kind == SETTINGS]
+    assert asked_for.count(settings((HEADER_TABLE_SIZE, 0))[9:]) == 1
+    assert peer.answers[7].status == OK
 
 
 @in_loop
