@@ -1,5 +1,6 @@
 """What the provider answers: payments derived from their invoice or their charge."""
 
+import struct
 from hashlib import blake2b
 
 from protos.payment.v1.payment_pb2 import (
@@ -16,18 +17,23 @@ UPDATES_SPAN_MS = 365 * 24 * 3600 * 1000
 CURRENCIES = ("EUR", "USD", "GBP")
 SUCCEEDED_PERCENT = 94
 PENDING_PERCENT = 3
+_UNHASHED = blake2b(digest_size=16)  # to be copied: cheaper than a new one with a size
+# A number, and the bytes that choose the status and the currency.
+_read_digest = struct.Struct(">QBB6x").unpack
 
 
 def payment_of_invoice(invoice_id: str) -> Payment:
     """The payment of an invoice: every field follows from the invoice's id."""
-    digest = blake2b(invoice_id.encode(), digest_size=16).digest()
-    number = int.from_bytes(digest[:8], "big")
+    hashed = _UNHASHED.copy()
+    hashed.update(invoice_id.encode())
+    digest = hashed.digest()
+    number, status, currency = _read_digest(digest)
     payment = Payment()  # its fields one by one: a tenth cheaper, and every call of a load comes by
     payment.payment_id = "pay_" + digest.hex()
     payment.invoice_id = invoice_id
-    payment.status = _STATUS_OF_BYTE[digest[8]]
+    payment.status = _STATUS_OF_BYTE[status]
     payment.amount_cents = 100 + number % 100_000
-    payment.currency = _CURRENCY_OF_BYTE[digest[9]]
+    payment.currency = _CURRENCY_OF_BYTE[currency]
     payment.updated_at_unix_ms = FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS
     return payment
 

@@ -1,7 +1,6 @@
 """One connection: what it is made of, its clocks, its end."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -10,7 +9,7 @@ from stub_payment.wire.bodies import Bodies
 from stub_payment.wire.calls import Owner
 from stub_payment.wire.express import Express
 from stub_payment.wire.frames import ConnectionFault, ErrorCode
-from stub_payment.wire.heads import HeadReader
+from stub_payment.wire.heads import HeadReader, Provider
 from stub_payment.wire.limits import Allowance, Budget
 from stub_payment.wire.methods import Methods
 from stub_payment.wire.outbox import Outbox
@@ -30,7 +29,7 @@ class Shared:
     """What all connections of an engine have in common."""
 
     methods: Methods
-    wants_request_ids: Callable[[], bool]
+    provider: Provider
     held: Budget = field(default_factory=lambda: Budget(limits.MAXIMUM_HELD_BYTES))
     connections: "set[Connection]" = field(default_factory=set)
 
@@ -54,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._chatter = self._allowance(
             "frames that carry nothing", limits.CHATTER_BURST, limits.CHATTER_PER_S
         )
-        self._heads = HeadReader(shared.methods)
+        self._heads = HeadReader(shared.methods, shared.provider)
         self._streams = self._make_streams()
         self._reader = self._make_reader()
         self._transport: asyncio.Transport | None = None
@@ -109,7 +108,6 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         try:
-            self._heads.wants_request_ids = self._shared.wants_request_ids()
             self._reader.feed(data)
         except ConnectionFault as fault:
             self._fail(fault)

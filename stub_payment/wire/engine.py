@@ -20,9 +20,7 @@ class WireEngine:
     def __init__(self, servicer: Servicer) -> None:
         self._servicer = servicer
         self._health = Health()
-        self._shared = Shared(
-            methods(servicer, self._health), lambda: servicer.remembers_request_ids
-        )
+        self._shared = Shared(methods(servicer, self._health), servicer)
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 

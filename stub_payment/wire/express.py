@@ -41,10 +41,12 @@ class Express:
         """Takes those that stand at a position, until one is not ordinary, or is not answered OK at
         once: that one is the last. Returns where the frames that are left begin."""
         streams, size, received_bytes = self._streams, len(data), 0
+        glance, ask, answer = self._glance, self._ask, self._answer
         last, stream_id = size - _LEAST_CALL_BYTES, streams.last_id + 2
         # As many as there may be here. Each leaves as much room for streams as there was.
-        may_open = streams.may_open(stream_id + size)
-        while may_open and position <= last and not streams.refuses_all:
+        if not streams.may_open(stream_id + size):
+            return position
+        while position <= last and not streams.refuses_all:
             over, block_bytes, kind, opened_id = _read_headers(data, position)
             block_at = position + HEADER_BYTES
             data_at = block_at + block_bytes
@@ -57,17 +59,17 @@ class Express:
                 break
             if message_bytes > _LARGEST_MESSAGE_BYTES or data_bytes != message_bytes + PREFIX_BYTES:
                 break
-            head = self._glance(data, block_at, data_at)
+            head = glance(data, block_at, data_at)
             if head is None:
                 break
             route, _, request_id = head
             if route.method is None:  # never of a head that is known
                 break
             streams.last_id = stream_id
-            outcome = self._ask(route.method, data[message_at:end], request_id)
+            outcome = ask(route.method, data[message_at:end], request_id)
             received_bytes += data_bytes
             position = end
-            if not isinstance(outcome, Message) or not self._answer(
+            if not isinstance(outcome, Message) or not answer(
                 stream_id, outcome.SerializeToString()
             ):
                 self._calls.settle(streams.opened(stream_id, head, ended=True), outcome)

@@ -3,12 +3,13 @@
 A client's header blocks have the same fields in the same order; only the values of a few change
 with the call. The table size of 0 makes equal bytes mean equal fields. So of blocks that were seen
 the bytes between these values are kept, with the route that they stand for; in a block that has the
-same bytes there, only the values are looked at. Whatever looks different is read field by field,
-which also says what is wrong with it.
+same bytes there, only the values are looked at. Where only the last of them is other than those of
+some call before, one look finds all that is before it. Whatever looks different is read field by
+field, which also says what is wrong with it.
 """
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from stub_payment.refusal import Refusal
 from stub_payment.wire.fields import (
@@ -35,37 +36,55 @@ _STEADY = frozenset(
     }
 )
 _MAXIMUM_KNOWN = 8
-_MAXIMUM_TIMEOUTS = 512  # of each connection; a client counts down in few steps
+# Of each connection; a client counts its time-outs down in few steps.
+_MAXIMUM_BEFORE = 256
+_LONGEST_BEFORE_BYTES = 192
 # With as few fields a block of this size is within the limit of headers, whatever its values.
 _SHORT_BLOCK_BYTES = 1024
 _MAXIMUM_FIELDS = 64
-_TIMEOUT, _REQUEST_ID, _OTHER = range(3)
-_KINDS = {b"grpc-timeout": _TIMEOUT, b"x-request-id": _REQUEST_ID}
-# By the byte before a value, how long it is: longer than any block where that takes more bytes.
-_BYTES = [*range(LONG_STRING), _SHORT_BLOCK_BYTES + 1] * 2
+# By the byte before a value, how long both are: longer than any block where that takes more bytes.
+_SPAN = [*range(1, LONG_STRING + 1), _SHORT_BLOCK_BYTES + 1] * 2
 _FORBIDDEN = re.compile(rb"[\0\r\n]").search
 
 # What a head comes to: the route, the time-out in seconds, and the request ID if it is wanted.
 Head = tuple[Route, float | None, bytes | None]
 
 
+class Provider(Protocol):
+    """Who says what of the heads is wanted at the moment."""
+
+    remembers_request_ids: bool
+
+
+class _Value(NamedTuple):
+    """A value that changes with the call, and what follows it up to the next."""
+
+    is_timeout: bool
+    is_request_id: bool
+    after: bytes
+    after_bytes: int
+
+
 class _Known(NamedTuple):
     """A block but for the values that change, and where a request with it goes."""
 
     beginning: bytes
-    values: tuple[tuple[int, bytes, int], ...]  # of each the kind, what follows, and its size
+    values: tuple[_Value, ...]
     route: Route
+    one_is_free: bool  # the last value, and the others are time-outs, of which there are few
 
 
 class HeadReader:
     """Reads one connection's header blocks, which must all come by here, in order."""
 
-    def __init__(self, methods: Methods) -> None:
+    def __init__(self, methods: Methods, provider: Provider) -> None:
         self._methods = methods
+        self._provider = provider
         self._fields = FieldReader()
         self._known: list[_Known] = []
-        self._timeouts: dict[bytes, float] = {}
-        self.wants_request_ids = False
+        # Of blocks with one free value: by what is before it, the head and what follows.
+        self._before_bytes = 0
+        self._by_before: dict[bytes, tuple[Head, bytes, int]] = {}
 
     def read(self, block: bytes) -> tuple[Head, int | None]:
         """The head of a request and its content-length. Raises ConnectionFault."""
@@ -73,7 +92,7 @@ class HeadReader:
         if head is not None:
             return head, None
         request = self._whole(block)
-        request_id = request.request_id if self.wants_request_ids else None
+        request_id = request.request_id if self._provider.remembers_request_ids else None
         return (request.route, request.timeout_s, request_id), request.content_length
 
     def glance(self, data: bytes, start: int, end: int) -> Head | None:
@@ -81,15 +100,23 @@ class HeadReader:
         content-length, time left, and nothing wrong. Else None: the block is still to be read."""
         if end - start > _SHORT_BLOCK_BYTES:
             return None
+        value_at = start + self._before_bytes
+        found = self._by_before.get(data[start:value_at])
         try:
-            for known in self._known:
-                if data.startswith(known[0], start, end):
-                    head = self._values(data, start, end, known)
-                    if head is not None:
-                        return head
+            if found is not None and not self._provider.remembers_request_ids:
+                head, after, after_bytes = found
+                length = data[value_at]
+                value_ends = value_at + _SPAN[length]
+                if (
+                    length >= HUFFMAN
+                    and value_ends + after_bytes == end
+                    and data[value_ends:end] == after
+                ):
+                    check(data[value_at + 1 : value_ends])
+                    return head
+            return self._piece_by_piece(data, start, end)
         except (IndexError, HuffmanError, Refusal):
             return None
-        return None
 
     def read_trailers(self, block: bytes) -> None:
         """Raises ConnectionFault for what must not follow a request's body."""
@@ -103,38 +130,49 @@ class HeadReader:
         fields = self._fields.read(block)
         if not self._fields.stateless:
             self._known.clear()
+            self._by_before.clear()
         return fields
 
-    def _values(self, data: bytes, start: int, end: int, known: _Known) -> Head | None:
-        """The head, where what follows its beginning is as known."""
-        timeout_s, request_id = None, None
-        beginning, values, route = known
-        position = start + len(beginning)
-        for kind, after, after_bytes in values:
-            length, begins = data[position], position + 1
-            position = begins + _BYTES[length]
-            if not data.startswith(after, position, end):
-                return None
-            if kind == _TIMEOUT:
-                key = data[begins - 1 : position]
-                timeout_s = self._timeouts.get(key) or self._timeout_s(key)
-                if not timeout_s:
+    def _piece_by_piece(self, data: bytes, start: int, end: int) -> Head | None:
+        for known in self._known:
+            beginning, values, route, one_is_free = known
+            if not data.startswith(beginning, start, end):
+                continue
+            timeout, request_id = None, None
+            position = start + len(beginning)
+            for is_timeout, is_request_id, after, after_bytes in values:
+                begins, length = position, data[position]
+                position += _SPAN[length]
+                if not data.startswith(after, position, end):
+                    break
+                value = data[begins + 1 : position]
+                if is_timeout:
+                    timeout = timeout_s(_string(length, value))
+                    if not timeout:
+                        return None
+                elif is_request_id and self._provider.remembers_request_ids:
+                    request_id = _string(length, value)
+                elif length >= HUFFMAN:
+                    check(value)
+                elif _FORBIDDEN(value):
                     return None
-            elif kind == _REQUEST_ID and self.wants_request_ids:
-                request_id = _string(length, data[begins:position])
-            elif length >= HUFFMAN:
-                check(data[begins:position])
-            elif _FORBIDDEN(data, begins, position):
-                return None
-            position += after_bytes
-        return (route, timeout_s, request_id) if position == end else None
+                position += after_bytes
+            else:
+                if position != end:
+                    continue
+                if one_is_free:
+                    self._remember(data[start:begins], (route, timeout, None), values[-1])
+                return route, timeout, request_id
+        return None
 
-    def _timeout_s(self, key: bytes) -> float:
-        seconds = timeout_s(_string(key[0], key[1:]))
-        if len(self._timeouts) >= _MAXIMUM_TIMEOUTS:
-            self._timeouts.clear()
-        self._timeouts[key] = seconds
-        return seconds
+    def _remember(self, before: bytes, head: Head, value: _Value) -> None:
+        """Keeps what a head comes to, by all that is before its last value."""
+        if len(before) > _LONGEST_BEFORE_BYTES:
+            return
+        if len(self._by_before) >= _MAXIMUM_BEFORE:
+            self._by_before.clear()
+        self._before_bytes = len(before)
+        self._by_before[before] = head, value.after, value.after_bytes
 
     def _whole(self, block: bytes) -> Request:
         fields = self._read(block)
@@ -151,7 +189,7 @@ class HeadReader:
         if any(_has_a_form(name) for name in names):
             return
         changing = [
-            (_KINDS.get(name, _OTHER), begins, ends)
+            (name, begins, ends)
             for name, (begins, ends) in zip(names, field_spans(block), strict=True)
             if name not in _STEADY and begins < ends
         ]
@@ -159,9 +197,11 @@ class HeadReader:
         ends = [*(begins for _, begins, _ in changing), len(block)]
         beginning, *after = (block[one:other] for one, other in zip(starts, ends, strict=True))
         values = tuple(
-            (kind, piece, len(piece)) for (kind, _, _), piece in zip(changing, after, strict=True)
+            _Value(name == b"grpc-timeout", name == b"x-request-id", piece, len(piece))
+            for (name, _, _), piece in zip(changing, after, strict=True)
         )
-        known = _Known(beginning, values, route)
+        free = [not value.is_timeout for value in values]
+        known = _Known(beginning, values, route, one_is_free=free[-1:] == [True] and sum(free) == 1)
         if all(known[:2] != other[:2] for other in self._known):
             del self._known[_MAXIMUM_KNOWN - 1 :]
             self._known.insert(0, known)

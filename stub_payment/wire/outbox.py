@@ -70,19 +70,20 @@ class Outbox:
         whether it may."""
         size = len(message)
         length = PREFIX_BYTES + size
+        left = self._window_bytes - length
         if (
-            length > self._window_bytes
+            left < 0
             or length > self._initial_window_bytes
             or length > MAXIMUM_FRAME_BYTES
             or self._waiting
             or self._owes_update
         ):
             return False
-        self._window_bytes -= length
-        self.frames.append(
-            _pack_head(_HEAD, stream_id, _GRPC, length, stream_id, size)
-            + message
-            + _pack_tail(_TAIL, stream_id, _TRAILERS)
+        self._window_bytes = left
+        self.frames += (
+            _pack_head(_HEAD, stream_id, _GRPC, length, stream_id, size),
+            message,
+            _pack_tail(_TAIL, stream_id, _TRAILERS),
         )
         return True
 
@@ -124,18 +125,20 @@ class Outbox:
     def window_opened(self, increment: int) -> list[Stream]:
         """For the connection. Returns the streams whose answers are complete with it."""
         was_shut = self._window_bytes <= 0
-        self._window_bytes = _widened(self._window_bytes, increment)
+        self._window_bytes += increment
+        if self._window_bytes > MAXIMUM_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
         return self._push_all() if was_shut else []  # else each waits for its own window
 
-    def stream_window_opened(self, stream: Stream, increment: int) -> list[Stream]:
-        """For one stream. Returns it where its answer is complete with it."""
+    def stream_window_opened(self, stream: Stream, increment: int) -> bool:
+        """For one stream. Returns whether its answer is complete with it."""
         if self._initial_window_bytes + stream.window_bytes + increment > MAXIMUM_WINDOW:
             # An error of the stream by the book. It also ends the connection: who resets streams
             # for a peer that makes it do so cannot count its own work.
             self.frames.append(reset(stream.id, ErrorCode.FLOW_CONTROL_ERROR))
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
         stream.window_bytes += increment
-        return [stream] if stream in self._waiting and self._push(stream) else []
+        return stream in self._waiting and self._push(stream)
 
     def initial_window_set(self, sizes: Sequence[int], streams: Iterable[Stream]) -> list[Stream]:
         """For all streams, the open ones among them; the last size holds. Returns those whose
@@ -191,9 +194,3 @@ class Outbox:
             if self._push(stream):
                 done.append(stream)
         return done
-
-
-def _widened(window: int, increment: int) -> int:
-    if window + increment > MAXIMUM_WINDOW:
-        raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window over 2^31-1")
-    return window + increment

@@ -9,8 +9,9 @@ from stub_payment.wire.limits import Allowance
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.reader import FrameReader, OnFrame
 from stub_payment.wire.settings import read_settings
-from stub_payment.wire.stream import Stream
 from stub_payment.wire.streams import Streams
+
+_PONG = frames.frame(frames.PING, frames.ACK, 0, bytes(8))[: frames.HEADER_BYTES]
 
 
 class Signals:
@@ -51,19 +52,26 @@ class Signals:
 
     def _priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()
-        _require(stream_id != 0, ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
+        if stream_id == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
         check_priority(stream_id, payload)
 
     def _reset(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _require(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is four bytes")
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is four bytes")
         self._streams.reset(stream_id)
 
     def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._settings_allowed.take()
-        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+        if stream_id != 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
         if flags & frames.ACK:
-            _require(not payload, ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set")
-            _require(self._reader.greeted, ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
+            if payload:
+                raise ConnectionFault(
+                    ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and set"
+                )
+            if not self._reader.greeted:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "no SETTINGS to begin with")
             return
         entries = read_settings(payload)
         self._reader.settled()
@@ -73,40 +81,41 @@ class Signals:
             self._outbox.table_shrunk()
         sizes = [size for key, size in entries if key == Setting.INITIAL_WINDOW_SIZE]
         if sizes:
-            self._end(self._outbox.initial_window_set(sizes, self._streams))
+            for stream in self._outbox.initial_window_set(sizes, self._streams):
+                self._streams.end(stream)
 
     def _push(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
 
     def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()
-        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "PING of a stream")
-        _require(len(payload) == 8, ErrorCode.FRAME_SIZE_ERROR, "PING is eight bytes")
+        if stream_id != 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING is eight bytes")
         if not flags & frames.ACK:
-            self._outbox.frames.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self._outbox.frames.append(_PONG + payload)
 
     def _goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._chatter.take()
-        _require(stream_id == 0, ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
-        _require(len(payload) >= 8, ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is eight bytes or more")
+        if stream_id != 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+        if len(payload) < 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is eight bytes or more")
         self._retire()
 
     def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._chatter.take()
-        _require(len(payload) == 4, ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
+        # All answers that wait may be looked at.
+        self._chatter.take(1 if stream_id else 1 + self._outbox.waiting // 16)
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
         increment = int.from_bytes(payload, "big") & frames.MAXIMUM_WINDOW
-        _require(increment > 0, ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
+        if increment == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
         if stream_id == 0:
-            self._chatter.take(self._outbox.waiting // 16)  # all of them may be looked at
-            self._end(self._outbox.window_opened(increment))
-        elif (stream := self._streams.get(stream_id)) is not None:
-            self._end(self._outbox.stream_window_opened(stream, increment))
-
-    def _end(self, streams: list[Stream]) -> None:
-        for stream in streams:
-            self._streams.end(stream)
-
-
-def _require(holds: bool, code: ErrorCode, otherwise: str) -> None:
-    if not holds:
-        raise ConnectionFault(code, otherwise)
+            for stream in self._outbox.window_opened(increment):
+                self._streams.end(stream)
+        elif (
+            opened := self._streams.get(stream_id)
+        ) is not None and self._outbox.stream_window_opened(opened, increment):
+            self._streams.end(opened)

@@ -94,7 +94,7 @@ def check_written(written: bytes, ended: bool) -> None:
 
 async def fuzz(servicer: Servicer, mutants: Mutants, frames: int, process: psutil.Process) -> None:
     """Feeds frames to connections of an engine without sockets."""
-    shared = Shared(methods(servicer, Health()), lambda: servicer.remembers_request_ids)
+    shared = Shared(methods(servicer, Health()), servicer)
     draw = random.Random(TEST_SEED)
     budget = shared.held.left_bytes
     warm_bytes = 0

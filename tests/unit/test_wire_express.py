@@ -1,6 +1,7 @@
 """Ordinary calls that come in one piece: answered as they are when their frames come one by one."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
 
 import pytest
 from hpack import Encoder
@@ -109,7 +110,7 @@ def padded(stream: int) -> bytes:
 
 def peer_whose_calls_are_known(wants_request_ids: bool = True) -> tuple[WirePeer, int]:
     """And the id of the next stream."""
-    peer = WirePeer(Shared(METHODS, lambda: wants_request_ids))
+    peer = WirePeer(Shared(METHODS, SimpleNamespace(remembers_request_ids=wants_request_ids)))
     first = frame(HEADERS, END_HEADERS, 1, GIVEN_UP + head(1)[9:])
     peer.send(first + frame(DATA, END_STREAM, 1, asked()))
     peer.send(call(3))
@@ -241,7 +242,7 @@ async def test_a_request_id_is_the_calls_own() -> None:
 @in_loop
 async def test_a_client_is_asked_once_to_give_its_table_up(has_room: bool) -> None:
     """By its first call, be it one that is refused: later ones may never come by there."""
-    peer = WirePeer(Shared(METHODS, lambda: True))
+    peer = WirePeer(Shared(METHODS, SimpleNamespace(remembers_request_ids=True)))
     peer.connection.sweep(limits.STREAMS_IN_A_CROWD if has_room else 0)
     peer.send(frame(HEADERS, END_HEADERS, 1, GIVEN_UP + head(1)[9:]), call(3))
     peer.connection.sweep(limits.STREAMS_IN_A_CROWD)

@@ -1,6 +1,7 @@
 """Heads of requests: what is read at a glance is what is read field by field."""
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import pytest
 from hpack import Encoder
@@ -40,17 +41,15 @@ def block_of(fields: list[tuple[str, str]], huffman: bool = True) -> bytes:
 
 
 def new_reader(wants_request_ids: bool = True) -> HeadReader:
-    reader = HeadReader(METHODS)
-    reader.wants_request_ids = wants_request_ids
-    return reader
+    return HeadReader(METHODS, SimpleNamespace(remembers_request_ids=wants_request_ids))
 
 
 def reader_after(
     fields: list[tuple[str, str]], wants_request_ids: bool = True, huffman: bool = True
 ) -> HeadReader:
-    """A reader whose client gave its table up, and sent such a block since."""
+    """A reader whose client gave its table up, and sent such blocks since."""
     reader = new_reader(wants_request_ids)
-    for given_up in (NO_TABLE, b""):
+    for given_up in (NO_TABLE, b"", b""):
         reader.read(given_up + block_of(fields, huffman))
     return reader
 
@@ -77,17 +76,56 @@ def test_what_is_known_changes_nothing(
     assert str(at_a_glance[0].refusal) == str(field_by_field[0].refusal)
 
 
-@given(st.lists(st.tuples(NAMES, VALUES, VALUES), max_size=5), st.binary(max_size=9), st.booleans())
+@given(
+    st.lists(st.tuples(st.sampled_from(["1S", "99u", "999u", "0S"]), VALUES), max_size=9),
+    st.sampled_from(["x-request-id", "traceparent"]),
+    st.integers(4, len(STEADY)),
+    st.booleans(),
+    st.booleans(),
+    st.data(),
+)
+def test_what_is_before_the_last_value_is_remembered_as_it_was(
+    calls: list[tuple[str, str]],
+    name: str,
+    changing_at: int,
+    huffman: bool,
+    wants_request_ids: bool,
+    data: st.DataObject,
+) -> None:
+    """Few time-outs and one value that is free, whatever stands after it; and bytes that are other
+    than in a block before."""
+    known = new_reader(wants_request_ids)
+    known.skip(NO_TABLE)
+    for timeout, value in calls:
+        changing = [("grpc-timeout", timeout), (name, value)]
+        block = block_of([*STEADY[:changing_at], *changing, *STEADY[changing_at:]], huffman)
+        at_a_glance, _ = known.read(block)
+        field_by_field, _ = new_reader(wants_request_ids).read(NO_TABLE + block)
+        assert at_a_glance[1:] == field_by_field[1:]
+        assert at_a_glance[0].method == field_by_field[0].method
+        odd = bytearray(block)
+        odd[data.draw(st.integers(0, len(odd) - 1))] = data.draw(st.integers(0, 255))
+        head = known.glance(bytes(odd), 0, len(odd))
+        assert head is None or head == new_reader(wants_request_ids).read(NO_TABLE + odd)[0]
+
+
+@given(
+    st.lists(st.tuples(NAMES, VALUES, VALUES), max_size=5),
+    st.binary(max_size=9),
+    st.booleans(),
+    st.booleans(),
+)
 def test_a_block_like_one_before_is_taken_at_a_glance(
-    fields: list[tuple[str, str, str]], around: bytes, huffman: bool
+    fields: list[tuple[str, str, str]], around: bytes, huffman: bool, wants_request_ids: bool
 ) -> None:
     """So is one that stands between other bytes, of which none is looked at."""
     fields = [field for field in fields if field[0] != "grpc-timeout"]
     before, now = ([(field[0], field[at]) for field in fields] for at in (1, 2))
-    reader = reader_after([*STEADY, *before], huffman=huffman)
+    reader = reader_after([*STEADY, *before], wants_request_ids, huffman)
     block = block_of([*STEADY, *now], huffman)
-    head = reader.glance(around + block + around, len(around), len(around + block))
-    assert head == new_reader().read(NO_TABLE + block)[0]
+    for _ in range(2):  # the second time what is before the last value is known
+        head = reader.glance(around + block + around, len(around), len(around + block))
+        assert head == new_reader(wants_request_ids).read(NO_TABLE + block)[0]
 
 
 @pytest.mark.parametrize("cut", [-30, -3, -1, 1, 3, 30])
@@ -246,8 +284,15 @@ def test_what_is_kept_of_a_connection_has_a_bound() -> None:
             reader.read(given_up + block_of(fields))
     for microseconds in range(2000):
         reader.read(block_of([*STEADY, ("x-49", "a"), ("grpc-timeout", f"{microseconds + 1}u")]))
+    for microseconds in range(2000):
+        reader.read(block_of([*STEADY, ("grpc-timeout", f"{microseconds + 1}u"), ("x-a", "a")]))
     assert len(reader._known) <= 8
-    assert len(reader._timeouts) <= 512
+    assert 0 < len(reader._by_before) <= 256
+    reader._by_before.clear()
+    long_agent = [(name, value * 20 if name == "user-agent" else value) for name, value in STEADY]
+    for _ in range(3):
+        reader.read(block_of([*long_agent, ("x-a", "a")]))
+    assert not reader._by_before
     long = block_of([*STEADY, ("x-49", "a" * 126), *[("x-b", "b" * 126)] * 20], huffman=False)
     for _ in range(2):
         reader.read(long)

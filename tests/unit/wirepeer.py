@@ -5,6 +5,7 @@ import asyncio
 import functools
 import gc
 from collections.abc import Callable, Coroutine, Sequence
+from types import SimpleNamespace
 from typing import Any, ParamSpec, Self
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
@@ -53,7 +54,7 @@ def shared(call: Call = payment) -> Shared:
 
 def shared_methods(methods: Methods) -> Shared:
     """The same of other methods."""
-    return Shared(methods, lambda: False)
+    return Shared(methods, SimpleNamespace(remembers_request_ids=False))
 
 
 def cut(sent: bytes, sizes: Sequence[int]) -> list[bytes]:
