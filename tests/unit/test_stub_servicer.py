@@ -1,6 +1,7 @@
 """The provider behind any engine: answers, counts, faults and charges."""
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -66,6 +67,20 @@ async def until(condition: Callable[[], bool]) -> None:
 def counts(servicer: Servicer) -> tuple[dict[str, int], dict[int, int], int]:
     counters = servicer.snapshot()
     return dict(counters.calls), dict(counters.answers), counters.calls_in_flight
+
+
+def test_a_payment_follows_from_the_digest_of_its_invoice() -> None:
+    """Whoever compares two versions of the stub has the same payments from both."""
+    digest = bytes.fromhex("92292e825e990bfe18e3ff6907aa9d82")
+    assert hashlib.blake2b(b"an invoice", digest_size=16).digest() == digest
+    assert payment_of_invoice("an invoice") == Payment(
+        payment_id="pay_" + digest.hex(),
+        invoice_id="an invoice",
+        status=PaymentStatus.PAYMENT_STATUS_SUCCEEDED,
+        amount_cents=100 + 0x92292E825E990BFE % 100_000,
+        currency=("EUR", "USD", "GBP")[0xE3 % 3],
+        updated_at_unix_ms=1_735_689_600_000 + 0x92292E825E990BFE % (365 * 86_400_000),
+    )
 
 
 def test_the_same_invoice_has_the_same_payment() -> None:

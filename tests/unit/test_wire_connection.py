@@ -10,7 +10,12 @@ from hpack.exceptions import InvalidTableSizeError
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
 from stub_payment.payments import payment_of_invoice
-from stub_payment.wire.limits import BLOCKED_TIMEOUT_S, MAXIMUM_CONCURRENT_STREAMS, SWEEP_S
+from stub_payment.wire.limits import (
+    BLOCKED_TIMEOUT_S,
+    CHATTER_BURST,
+    MAXIMUM_CONCURRENT_STREAMS,
+    SWEEP_S,
+)
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.stream import Stream
 from tests.fakes.http2 import (
@@ -77,6 +82,19 @@ async def test_opening_a_window_that_is_open_costs_no_walk(looked_at: list[int])
     assert looked_at == []
     peer.send(settings((INITIAL_WINDOW_SIZE, 65_535)), window_update(0, 1 << 20))
     check_whole(peer, MANY)
+
+
+@in_loop
+async def test_windows_that_have_many_answers_looked_at_are_dear() -> None:
+    """A window of the connection that is shut again at once, with a thousand answers behind it."""
+    peer = peer_that_is_shut()
+    peer.send(calls(range(3, 2 * 1000, 2)))
+    updates = 0
+    while not peer.connection._closing and updates < CHATTER_BURST:
+        peer.send(*[window_update(0, 1)] * 10)
+        updates += 10
+    # Twice the burst, as the clock is looked at when it is gone, and what is refilled meanwhile.
+    assert 0 < updates * (1 + 999 // 16) < 10 * CHATTER_BURST
 
 
 @in_loop

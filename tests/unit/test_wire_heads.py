@@ -77,8 +77,15 @@ def test_what_is_known_changes_nothing(
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["1S", "99u", "999u", "0S"]), VALUES), max_size=9),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["1S", "99u", "999u", "0S"]),
+            st.one_of(st.sampled_from(["7", "0190f5a0-7b7a"]), VALUES),
+        ),
+        max_size=9,
+    ),
     st.sampled_from(["x-request-id", "traceparent"]),
+    st.booleans(),
     st.integers(4, len(STEADY)),
     st.booleans(),
     st.booleans(),
@@ -87,6 +94,7 @@ def test_what_is_known_changes_nothing(
 def test_what_is_before_the_last_value_is_remembered_as_it_was(
     calls: list[tuple[str, str]],
     name: str,
+    timeout_is_last: bool,
     changing_at: int,
     huffman: bool,
     wants_request_ids: bool,
@@ -98,6 +106,8 @@ def test_what_is_before_the_last_value_is_remembered_as_it_was(
     known.skip(NO_TABLE)
     for timeout, value in calls:
         changing = [("grpc-timeout", timeout), (name, value)]
+        if timeout_is_last:
+            changing.reverse()
         block = block_of([*STEADY[:changing_at], *changing, *STEADY[changing_at:]], huffman)
         at_a_glance, _ = known.read(block)
         field_by_field, _ = new_reader(wants_request_ids).read(NO_TABLE + block)
@@ -129,10 +139,25 @@ def test_a_block_like_one_before_is_taken_at_a_glance(
 
 
 @pytest.mark.parametrize("cut", [-30, -3, -1, 1, 3, 30])
-def test_a_block_that_ends_elsewhere_is_not_taken_at_a_glance(cut: int) -> None:
+@pytest.mark.parametrize("wants_request_ids", [True, False])
+def test_a_block_that_ends_elsewhere_is_not_taken_at_a_glance(
+    cut: int, wants_request_ids: bool
+) -> None:
     fields = [*STEADY, ("grpc-timeout", "1S"), ("x-request-id", "0190f5a0-7b7a-7000")]
     block = block_of(fields)
-    assert reader_after(fields).glance(block + bytes(30), 0, len(block) + cut) is None
+    reader = reader_after(fields, wants_request_ids)
+    assert reader.glance(block, 0, len(block)) is not None
+    assert reader.glance(block + bytes(30), 0, len(block) + cut) is None
+
+
+@pytest.mark.parametrize("odd", [b"\x10", b"\xff\xff", b"\xff\xc7"])
+def test_a_value_that_is_no_code_is_not_taken_behind_what_is_known(odd: bytes) -> None:
+    fields = [*STEADY, ("grpc-timeout", "1S"), ("x-request-id", "0190f5a0-7b7a-7000")]
+    reader = reader_after(fields, wants_request_ids=False)
+    block = block_of(fields)
+    assert reader.glance(block, 0, len(block)) is not None
+    block = block[: -len(odd)] + odd
+    assert reader.glance(block, 0, len(block)) is None
 
 
 @pytest.mark.parametrize(
@@ -175,6 +200,17 @@ def test_what_is_like_blocks_before_goes_into_a_table_that_was_taken_back() -> N
     for table, request_id in ((NO_TABLE, b"1"), (b"", b"2"), (TABLE, b"3"), (b"", b"4")):
         reader.read(table + steady + literal(b"x-request-id", request_id, INDEXED_FROM_NOW))
     assert reader.read(steady + NEWEST)[0][2] == b"4"
+
+
+def test_what_is_behind_a_known_beginning_goes_into_a_table_that_was_taken_back() -> None:
+    steady = b"".join(literal(name.encode(), value.encode()) for name, value in STEADY)
+    coded = b"\x86" + Encoder().huffman_coder.encode(b"01234567")
+    block = steady + INDEXED_FROM_NOW + b"\x0cx-request-id" + coded
+    reader = new_reader(wants_request_ids=False)
+    for table in (NO_TABLE, b"", b"", b"", TABLE, b"", b""):
+        reader.read(table + block)
+    oldest = b"\xc0"  # of three that were indexed since
+    assert reader.read(steady + oldest)[0][0].method is not None
 
 
 @pytest.mark.parametrize("name", ["x-bin", "content-length"])
@@ -292,6 +328,7 @@ def test_what_is_kept_of_a_connection_has_a_bound() -> None:
     long_agent = [(name, value * 20 if name == "user-agent" else value) for name, value in STEADY]
     for _ in range(3):
         reader.read(block_of([*long_agent, ("x-a", "a")]))
+        reader.read(block_of([*STEADY, ("x-a", "a"), ("x-b", "b")]))
     assert not reader._by_before
     long = block_of([*STEADY, ("x-49", "a" * 126), *[("x-b", "b" * 126)] * 20], huffman=False)
     for _ in range(2):
