@@ -21,7 +21,7 @@ PARTS: dict[str, Callable[[int], dict[str, float]]] = {
     "generator": lambda repeats: summed_up(generator.measure(repeats)),
     "stubs": lambda repeats: summed_up(stubs.measure(repeats)),
     "end_to_end": lambda repeats: summed_up(end_to_end.measure(repeats)),
-    "lateness": lambda repeats: lateness.measure(),
+    "lateness": lambda repeats: summed_up(lateness.measure(repeats)),
     "swarm_centre": lambda repeats: summed_up(swarm_centre.measure(repeats)),
 }
 

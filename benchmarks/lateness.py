@@ -27,10 +27,9 @@ from bakeoff.load.workerrun import SAMPLES_VARIABLE
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan
 from bakeoff.timerfd import TimerFd
-from benchmarks.figures import summed_up
 from benchmarks.processes import ROOT, null_server, tree
 
-# A minute in all, in short turns, so that both have the same weather.
+# A minute of each, in short turns, so that both have the same weather.
 WINDOW_S = 5.0
 WINDOWS = 12
 CONNECTIONS = 64
@@ -41,48 +40,47 @@ _DEADLINE_S = 60.0
 Lateness = NDArray[np.int64]
 
 
-def measure() -> dict[str, float]:
-    """Half of the capacity that was found, and what `compared` says of the windows at it."""
+def measure(repeats: int) -> dict[str, list[float]]:
+    """By key, a figure for each minute: half of the capacity that was found, how busy the engine's
+    core was, and what `compared` says of its windows."""
+    found: dict[str, list[float]] = {}
     own, others = _cores()
-    ours, bare, busy_percent = [], [], []
     with ExitStack() as stack:
         os.sched_setaffinity(0, others)
         stack.callback(os.sched_setaffinity, 0, own | others)
         generator = _Generator(stack, own, others)
         rate_rps = generator.capacity_rps() / 2
-        for _ in range(WINDOWS):
-            before_s = generator.engine_cpu_s()
-            ours.append(generator.lateness_ns(rate_rps))
-            busy_percent.append(100 * (generator.engine_cpu_s() - before_s) / WINDOW_S)
-            bare.append(_bare_lateness_ns(rate_rps, own))
-    return {
-        "lateness_rate_rps": rate_rps,
-        **summed_up({"lateness_engine_core_percent": busy_percent}),
-        **compared(ours, bare),
-    }
+        for _ in range(repeats):
+            for key, figure in _one_minute(generator, rate_rps, own).items():
+                found.setdefault(key, []).append(figure)
+    return found
 
 
 def compared(ours: Sequence[Lateness], bare: Sequence[Lateness]) -> dict[str, float]:
     """By key, in milliseconds: percentiles over the arrivals of all windows, and how much the
-    engine's are over those of the bare loop; under KEY_low and KEY_high the range over the single
-    windows, of which the two that stand together are compared. Lateness is in nanoseconds."""
-    whole = _one_compared(np.concatenate(ours), np.concatenate(bare))
-    windows = [_one_compared(one, other) for one, other in zip(ours, bare, strict=True)]
+    engine's are over those of the bare loop. Lateness is in nanoseconds."""
     found: dict[str, float] = {}
-    for key, figure in whole.items():
-        singly = [window[key] for window in windows]
-        found |= {key: figure, f"{key}_low": min(singly), f"{key}_high": max(singly)}
-    return found
-
-
-def _one_compared(ours: Lateness, bare: Lateness) -> dict[str, float]:
-    found: dict[str, float] = {}
+    own, other = np.concatenate(ours), np.concatenate(bare)
     for label, percentile in _PERCENTILES.items():
-        own_ms, bare_ms = (float(np.percentile(late, percentile)) / 1e6 for late in (ours, bare))
+        own_ms, bare_ms = (float(np.percentile(late, percentile)) / 1e6 for late in (own, other))
         found[f"lateness_{label}_ms"] = own_ms
         found[f"bare_lateness_{label}_ms"] = bare_ms
         found[f"lateness_{label}_over_bare_ms"] = own_ms - bare_ms
     return found
+
+
+def _one_minute(generator: "_Generator", rate_rps: float, own: set[int]) -> dict[str, float]:
+    ours, bare, used_s = [], [], 0.0
+    for _ in range(WINDOWS):
+        before_s = generator.engine_cpu_s()
+        ours.append(generator.lateness_ns(rate_rps))
+        used_s += generator.engine_cpu_s() - before_s
+        bare.append(_bare_lateness_ns(rate_rps, own))
+    return {
+        "lateness_rate_rps": rate_rps,
+        "lateness_engine_core_percent": 100 * used_s / (WINDOWS * WINDOW_S),
+        **compared(ours, bare),
+    }
 
 
 class _Generator:

@@ -28,8 +28,7 @@ AIMS = {
 _PACKAGES = ("locust", "uvloop", "httptools", "grpcio", "protobuf")
 _HEADER = """# Benchmarks
 The instrument beside its anchors, as `make bench` left them: a whole run overwrites this page
-and `results/bench.json`. Medians of {repeats} interleaved repeats; low and high are the range
-(of lateness: see below).
+and `results/bench.json`. Medians of {repeats} interleaved repeats; low and high are the range.
 Processor time is that of all processes of a part. Machines differ and have other work: read
 ratios, not microseconds, and run it yourself.
 
@@ -46,11 +45,10 @@ _NOTES = """
 - **End to end**: the Go service on a core of its own at its capacity, Postgres, stub and
   generator on the others. `stock` is FastHttpUser and the grpcio stub.
 - **Lateness**: sent minus intended at half of the generator's capacity, its engine on a core of
-  its own; percentiles over a minute, in twelve windows in turn with those of `bare`, a loop that
-  only wakes up at the same instants on the same core. `over` is their difference; low and high
-  are of single windows. The capacity is the closed model's, whose requests go out together; an
-  arrival goes alone and wakes the server up, so that the core is more than half busy
-  (`lateness_engine_core_percent`).
+  its own; a repeat is percentiles over a minute, in twelve windows in turn with those of `bare`,
+  a loop that only wakes up at the same instants on the same core. `over` is their difference. The
+  capacity is the closed model's, whose requests go out together; an arrival goes alone and wakes
+  the server up, so that the core is more than half busy (`lateness_engine_core_percent`).
 - **Master**: a worker's report merged by the master of a simulated swarm; see
   [scale.md](scale.md)."""
 

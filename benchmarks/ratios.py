@@ -32,7 +32,7 @@ RATIOS = {
     "end_to_end_over_stock": ("end_to_end_rps", "end_to_end_stock_rps"),
     "master_over_stock": ("master_us_per_worker_report", "stock_master_us_per_worker_report"),
 }
-# Of percentiles over all windows of both.
+# Medians of differences of percentiles.
 DIFFERENCES = ("lateness_p99_over_bare_ms", "lateness_p999_over_bare_ms")
 
 
