@@ -3,13 +3,14 @@
 A client's header blocks have the same fields in the same order; only the values of a few change
 with the call. The table size of 0 makes equal bytes mean equal fields. So of blocks that were seen
 the bytes between these values are kept, with the route that they stand for; in a block that has the
-same bytes there, only the values are looked at. Where only the last of them is other than those of
-some call before, one look finds all that is before it. Whatever looks different is read field by
-field, which also says what is wrong with it.
+same bytes there, only the values are looked at. Most have a time-out that some call had before, and
+one value of their own: there one look finds all that is before it. Whatever looks different is read
+field by field, which also says what is wrong with it.
 """
 
 import re
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Self
 
 from stub_payment.refusal import Refusal
 from stub_payment.wire.fields import (
@@ -36,9 +37,9 @@ _STEADY = frozenset(
     }
 )
 _MAXIMUM_KNOWN = 8
-# Of each connection; a client counts its time-outs down in few steps.
-_MAXIMUM_BEFORE = 256
-_LONGEST_BEFORE_BYTES = 192
+# Heads of one connection that are kept, and what of a block they may be kept by.
+_MAXIMUM_REMEMBERED = 192
+_LONGEST_BEFORE_BYTES = 160
 # With as few fields a block of this size is within the limit of headers, whatever its values.
 _SHORT_BLOCK_BYTES = 1024
 _MAXIMUM_FIELDS = 64
@@ -65,13 +66,28 @@ class _Value(NamedTuple):
     after_bytes: int
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
     """A block but for the values that change, and where a request with it goes."""
 
     beginning: bytes
     values: tuple[_Value, ...]
     route: Route
-    one_is_free: bool  # the last value, and the others are time-outs, of which there are few
+    # Values other than time-outs are free. Where that is the last alone, or none, heads are kept by
+    # all that is before it, or by the whole block.
+    is_remembered: bool
+    has_free_value: bool
+    after: bytes
+    after_bytes: int
+    before_bytes: int = 0  # of the last that was kept
+    heads: dict[bytes, Head] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, beginning: bytes, values: tuple[_Value, ...], route: Route) -> Self:
+        """One that is new."""
+        free = [not value.is_timeout for value in values]
+        after = values[-1].after if values else b""
+        return cls(beginning, values, route, not any(free[:-1]), any(free), after, len(after))
 
 
 class HeadReader:
@@ -82,9 +98,7 @@ class HeadReader:
         self._provider = provider
         self._fields = FieldReader()
         self._known: list[_Known] = []
-        # Of blocks with one free value: by what is before it, the head and what follows.
-        self._before_bytes = 0
-        self._by_before: dict[bytes, tuple[Head, bytes, int]] = {}
+        self._remembered = 0
 
     def read(self, block: bytes) -> tuple[Head, int | None]:
         """The head of a request and its content-length. Raises ConnectionFault."""
@@ -100,20 +114,27 @@ class HeadReader:
         content-length, time left, and nothing wrong. Else None: the block is still to be read."""
         if end - start > _SHORT_BLOCK_BYTES:
             return None
-        value_at = start + self._before_bytes
-        found = self._by_before.get(data[start:value_at])
         try:
-            if found is not None and not self._provider.remembers_request_ids:
-                head, after, after_bytes = found
-                length = data[value_at]
-                value_ends = value_at + _SPAN[length]
-                if (
-                    length >= HUFFMAN
-                    and value_ends + after_bytes == end
-                    and data[value_ends:end] == after
-                ):
-                    check(data[value_at + 1 : value_ends])
-                    return head
+            if not self._provider.remembers_request_ids:
+                for known in self._known:
+                    value_at = start + known.before_bytes
+                    head = known.heads.get(data[start:value_at])
+                    if head is None:
+                        continue
+                    if not known.has_free_value:
+                        if value_at == end:
+                            return head
+                        break
+                    length = data[value_at]
+                    value_ends = value_at + _SPAN[length]
+                    if (
+                        length >= HUFFMAN
+                        and value_ends + known.after_bytes == end
+                        and data[value_ends:end] == known.after
+                    ):
+                        check(data[value_at + 1 : value_ends])
+                        return head
+                    break
             return self._piece_by_piece(data, start, end)
         except (IndexError, HuffmanError, Refusal):
             return None
@@ -130,27 +151,27 @@ class HeadReader:
         fields = self._fields.read(block)
         if not self._fields.stateless:
             self._known.clear()
-            self._by_before.clear()
         return fields
 
     def _piece_by_piece(self, data: bytes, start: int, end: int) -> Head | None:
+        wants_request_ids = self._provider.remembers_request_ids
         for known in self._known:
-            beginning, values, route, one_is_free = known
-            if not data.startswith(beginning, start, end):
+            if not data.startswith(known.beginning, start, end):
                 continue
             timeout, request_id = None, None
-            position = start + len(beginning)
-            for is_timeout, is_request_id, after, after_bytes in values:
-                begins, length = position, data[position]
+            value_at = position = start + len(known.beginning)
+            length = 0
+            for is_timeout, is_request_id, after, after_bytes in known.values:
+                value_at, length = position, data[position]
                 position += _SPAN[length]
                 if not data.startswith(after, position, end):
                     break
-                value = data[begins + 1 : position]
+                value = data[value_at + 1 : position]
                 if is_timeout:
                     timeout = timeout_s(_string(length, value))
                     if not timeout:
                         return None
-                elif is_request_id and self._provider.remembers_request_ids:
+                elif is_request_id and wants_request_ids:
                     request_id = _string(length, value)
                 elif length >= HUFFMAN:
                     check(value)
@@ -160,19 +181,25 @@ class HeadReader:
             else:
                 if position != end:
                     continue
-                if one_is_free:
-                    self._remember(data[start:begins], (route, timeout, None), values[-1])
-                return route, timeout, request_id
+                head = known.route, timeout, request_id
+                if known.is_remembered and not wants_request_ids:
+                    if not known.has_free_value:
+                        self._remember(known, data[start:end], head)
+                    elif length >= HUFFMAN:
+                        self._remember(known, data[start:value_at], head)
+                return head
         return None
 
-    def _remember(self, before: bytes, head: Head, value: _Value) -> None:
-        """Keeps what a head comes to, by all that is before its last value."""
+    def _remember(self, known: _Known, before: bytes, head: Head) -> None:
         if len(before) > _LONGEST_BEFORE_BYTES:
             return
-        if len(self._by_before) >= _MAXIMUM_BEFORE:
-            self._by_before.clear()
-        self._before_bytes = len(before)
-        self._by_before[before] = head, value.after, value.after_bytes
+        self._remembered += 1
+        if self._remembered > _MAXIMUM_REMEMBERED:
+            self._remembered = 1
+            for other in self._known:
+                other.heads.clear()
+        known.before_bytes = len(before)
+        known.heads[before] = head
 
     def _whole(self, block: bytes) -> Request:
         fields = self._read(block)
@@ -200,9 +227,8 @@ class HeadReader:
             _Value(name == b"grpc-timeout", name == b"x-request-id", piece, len(piece))
             for (name, _, _), piece in zip(changing, after, strict=True)
         )
-        free = [not value.is_timeout for value in values]
-        known = _Known(beginning, values, route, one_is_free=free[-1:] == [True] and sum(free) == 1)
-        if all(known[:2] != other[:2] for other in self._known):
+        known = _Known.of(beginning, values, route)
+        if all((beginning, values) != (other.beginning, other.values) for other in self._known):
             del self._known[_MAXIMUM_KNOWN - 1 :]
             self._known.insert(0, known)
 

@@ -105,14 +105,16 @@ class Signals:
         self._retire()
 
     def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
-        # All answers that wait may be looked at.
-        self._chatter.take(1 if stream_id else 1 + self._outbox.waiting // 16)
+        self._chatter.take()
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE is four bytes")
         increment = int.from_bytes(payload, "big") & frames.MAXIMUM_WINDOW
         if increment == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window opened by nothing")
         if stream_id == 0:
+            waiting = self._outbox.waiting
+            if waiting:
+                self._chatter.take(waiting // 16)  # all of them may be looked at
             for stream in self._outbox.window_opened(increment):
                 self._streams.end(stream)
         elif (

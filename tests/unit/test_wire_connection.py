@@ -95,6 +95,8 @@ async def test_windows_that_have_many_answers_looked_at_are_dear() -> None:
         updates += 10
     # Twice the burst, as the clock is looked at when it is gone, and what is refilled meanwhile.
     assert 0 < updates * (1 + 999 // 16) < 10 * CHATTER_BURST
+    assert peer.frames[-1].kind == GOAWAY
+    assert int.from_bytes(peer.frames[-1].payload[4:8], "big") == ENHANCE_YOUR_CALM
 
 
 @in_loop

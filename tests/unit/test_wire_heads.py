@@ -312,24 +312,48 @@ def test_small_fields_come_to_no_list_that_is_too_large(indexed: int) -> None:
         assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
+def kept(reader: HeadReader) -> int:
+    """How many heads are kept by what is before their values."""
+    return sum(len(known.heads) for known in reader._known)
+
+
 def test_what_is_kept_of_a_connection_has_a_bound() -> None:
-    reader = new_reader()
+    reader = new_reader(wants_request_ids=False)
     for number in range(50):
         fields = [*STEADY, (f"x-{number}", "a"), ("grpc-timeout", "1S")]
-        for given_up in (NO_TABLE, b""):
+        for given_up in (NO_TABLE, b"", b""):
             reader.read(given_up + block_of(fields))
-    for microseconds in range(2000):
-        reader.read(block_of([*STEADY, ("x-49", "a"), ("grpc-timeout", f"{microseconds + 1}u")]))
-    for microseconds in range(2000):
-        reader.read(block_of([*STEADY, ("grpc-timeout", f"{microseconds + 1}u"), ("x-a", "a")]))
+    for changing in ([], [("x-a", "a")]):
+        for microseconds in range(2000):
+            reader.read(block_of([*STEADY, ("grpc-timeout", f"{microseconds + 1}u"), *changing]))
+            assert kept(reader) <= 192
+        assert kept(reader) > 0
     assert len(reader._known) <= 8
-    assert 0 < len(reader._by_before) <= 256
-    reader._by_before.clear()
-    long_agent = [(name, value * 20 if name == "user-agent" else value) for name, value in STEADY]
-    for _ in range(3):
-        reader.read(block_of([*long_agent, ("x-a", "a")]))
-        reader.read(block_of([*STEADY, ("x-a", "a"), ("x-b", "b")]))
-    assert not reader._by_before
+
+
+@pytest.mark.parametrize("agent", ["grpc-go/1", "grpc-go/1" * 40])
+@pytest.mark.parametrize(
+    ("changing", "is_kept"),
+    [
+        ([("x-a", "a")], True),
+        ([("grpc-timeout", "1S"), ("x-request-id", "a")], True),
+        ([("grpc-timeout", "1S")], True),
+        ([("x-a", "a"), ("grpc-timeout", "1S")], False),
+        ([("x-a", "a"), ("x-request-id", "a")], False),
+    ],
+)
+def test_a_head_is_kept_where_one_value_is_free_and_the_last(
+    agent: str, changing: list[tuple[str, str]], is_kept: bool
+) -> None:
+    """And where what is before it is short."""
+    fields = [(name, agent if name == "user-agent" else value) for name, value in STEADY]
+    fields += changing
+    assert kept(reader_after(fields, wants_request_ids=True)) == 0
+    assert kept(reader_after(fields, wants_request_ids=False)) == (is_kept and len(agent) < 160)
+
+
+def test_a_long_block_is_not_taken_at_a_glance() -> None:
+    reader = new_reader()
     long = block_of([*STEADY, ("x-49", "a" * 126), *[("x-b", "b" * 126)] * 20], huffman=False)
     for _ in range(2):
         reader.read(long)
