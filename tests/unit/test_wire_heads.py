@@ -352,6 +352,44 @@ def test_a_head_is_kept_where_one_value_is_free_and_the_last(
     assert kept(reader_after(fields, wants_request_ids=False)) == (is_kept and len(agent) < 160)
 
 
+def test_a_head_is_not_kept_where_its_free_value_is_plain() -> None:
+    fields = [*STEADY, ("grpc-timeout", "1S"), ("x-request-id", "a")]
+    assert kept(reader_after(fields, wants_request_ids=False, huffman=False)) == 0
+
+
+def test_request_ids_are_heard_as_soon_as_they_are_wanted() -> None:
+    provider = SimpleNamespace(remembers_request_ids=False)
+    reader = HeadReader(METHODS, provider)
+    block = block_of([*STEADY, ("x-request-id", "0190f5a0")])
+    for given_up in (NO_TABLE, b"", b"", b""):
+        assert reader.read(given_up + block)[0][2] is None
+    provider.remembers_request_ids = True
+    assert reader.read(block)[0][2] == b"0190f5a0"
+
+
+def test_a_plain_value_is_not_taken_for_a_code() -> None:
+    """Zeros, which no header may have, and as a code are the digits 0."""
+    zeros = bytes(5)
+    check(zeros)
+    reader = reader_after([*STEADY, ("x-request-id", "0" * 8)], wants_request_ids=False)
+    block = block_of([*STEADY, ("x-request-id", "0" * 8)])
+    assert block.endswith(b"\x85" + zeros)
+    assert reader.glance(block, 0, len(block)) is not None
+    plain = block.removesuffix(b"\x85" + zeros) + b"\x05" + zeros
+    assert reader.glance(plain, 0, len(plain)) is None
+
+
+def test_a_block_that_goes_on_after_one_that_is_known_is_another() -> None:
+    fields = [*STEADY, ("grpc-timeout", "1S")]
+    reader = reader_after(fields, wants_request_ids=False)
+    block = block_of(fields)
+    assert reader.glance(block + block, 0, len(block)) is not None
+    longer = block_of([*fields, ("connection", "close")])
+    assert longer.startswith(block)
+    with pytest.raises(ConnectionFault):
+        reader.read(longer)
+
+
 def test_a_long_block_is_not_taken_at_a_glance() -> None:
     reader = new_reader()
     long = block_of([*STEADY, ("x-49", "a" * 126), *[("x-b", "b" * 126)] * 20], huffman=False)
