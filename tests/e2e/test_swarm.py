@@ -78,7 +78,9 @@ def test_two_workers_in_namespaces_of_their_own(
         assert len(fixed["workers"]) == 2
         for worker in fixed["workers"]:
             assert worker["final"]
-            assert worker["gaps"] == worker["repeats"] == 0
+            # The last report is repeated where its acknowledgement is late, and counted once.
+            assert worker["gaps"] == 0
+            assert worker["reports"] == worker["last_sequence"]
             assert worker["recorded"] == worker["merged"] > 0
         sent = sum(worker["counts"]["sent"] for worker in fixed["workers"])
         assert sent == fixed["counts"]["sent"] == fixed["counts"]["answered"]
