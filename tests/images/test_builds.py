@@ -32,6 +32,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     def make(**scripts: str) -> Path:
         folder = tmp_path / "bin"
         folder.mkdir()
+        setpriv = shutil.which("setpriv")
+        assert setpriv is not None
+        (folder / "setpriv").symlink_to(setpriv)
         for name, script in scripts.items():
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
             (folder / name).chmod(0o755)

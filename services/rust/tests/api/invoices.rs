@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::testkit::{
     INVOICE, OTHER_INVOICE, PATH, Service, Stage, UNKNOWN_INVOICE, claims, is_loaded, now, sign,
-    statements, token,
+    silent_provider, statements, token,
 };
 
 const GOOD_TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -406,8 +406,9 @@ async fn unreachable_provider_is_503() {
 
 #[tokio::test]
 async fn slow_provider_is_504() {
-    let stage = Stage::new(&[("PAYMENT_TIMEOUT_MS", "50")]).await;
-    stage.provider.hold();
+    let (_silent, target) = silent_provider().await;
+    let changes = [("PAYMENT_TIMEOUT_MS", "50"), ("PAYMENT_TARGETS", &target)];
+    let stage = Stage::new(&changes).await;
     let answer = stage.service.get(PATH).await;
     assert_eq!(
         (answer.status, answer.problem().as_str()),

@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::testkit::{
-    INVOICE, OTHER_INVOICE, Provider, Stage, eventually, head, is_loaded, statements, token,
+    INVOICE, OTHER_INVOICE, Provider, Stage, eventually, head, is_loaded, silent_provider,
+    statements, token,
 };
 
 #[tokio::test]
@@ -141,9 +142,10 @@ async fn unknown_outcome_is_sent_again_with_the_same_key() {
 
 #[tokio::test]
 async fn slow_charge_is_504() {
-    let stage = Stage::new(&[("PAYMENT_TIMEOUT_MS", "100")]).await;
+    let (_silent, target) = silent_provider().await;
+    let changes = [("PAYMENT_TIMEOUT_MS", "100"), ("PAYMENT_TARGETS", &target)];
+    let stage = Stage::new(&changes).await;
     let invoice = stage.service.create("open").await;
-    stage.provider.hold();
     let answer = stage.service.pay(&invoice, "k").await;
     answer.expect(504, "payment_outcome_unknown");
 }

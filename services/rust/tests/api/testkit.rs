@@ -364,6 +364,14 @@ pub fn now() -> u64 {
         .as_secs()
 }
 
+/// A provider that takes connections and says nothing, and its address. One that holds a call would
+/// answer `CANCELLED` when the call's time is up, and be heard before our own timer if that is late.
+pub async fn silent_provider() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+    let target = listener.local_addr().expect("an address").to_string();
+    (listener, target)
+}
+
 /// The environment of a service that may be reached by nobody and reaches nothing.
 pub fn environment() -> Vec<(String, String)> {
     [
