@@ -33,6 +33,8 @@ def require_buildah() -> None:
         raise MissingToolError(
             f"{' and '.join(missing)} not in PATH: apt-get install {' '.join(PROGRAMS)}"
         )
+    if shutil.which(_ENDS_WITH_US[0]) is None:
+        raise MissingToolError(f"{_ENDS_WITH_US[0]} not in PATH: apt-get install util-linux")
 
 
 class Buildah(Owner):

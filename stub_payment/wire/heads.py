@@ -98,7 +98,6 @@ class HeadReader:
         self._provider = provider
         self._fields = FieldReader()
         self._known: list[_Known] = []
-        self._remembered = 0
 
     def read(self, block: bytes) -> tuple[Head, int | None]:
         """The head of a request and its content-length. Raises ConnectionFault."""
@@ -193,9 +192,7 @@ class HeadReader:
     def _remember(self, known: _Known, before: bytes, head: Head) -> None:
         if len(before) > _LONGEST_BEFORE_BYTES:
             return
-        self._remembered += 1
-        if self._remembered > _MAXIMUM_REMEMBERED:
-            self._remembered = 1
+        if sum(len(other.heads) for other in self._known) >= _MAXIMUM_REMEMBERED:
             for other in self._known:
                 other.heads.clear()
         known.before_bytes = len(before)

@@ -169,13 +169,12 @@ def _segments_a_request(
     for _ in range(REQUESTS):
         caller.call(1)
         deadline = time.monotonic() + _FOLLOWS_WITHIN_S
-        while True:
-            now = _segments(sockets, providers)
-            if all(now[name] - last[name] >= said[name] for name in said):
-                break
+        now = _segments(sockets, providers)
+        while any(now[name] - last[name] < said[name] for name in said):
             if time.monotonic() > deadline:
                 break
             time.sleep(0.0005)
+            now = _segments(sockets, providers)
         last = now
     return {name: (last[name] - first[name]) / REQUESTS for name in first}
 

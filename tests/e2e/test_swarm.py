@@ -78,8 +78,9 @@ def test_two_workers_in_namespaces_of_their_own(
         assert len(fixed["workers"]) == 2
         for worker in fixed["workers"]:
             assert worker["final"]
-            # The last report is repeated where its acknowledgement is late, and counted once.
-            assert worker["gaps"] == 0
+            # The last report is repeated after 0.5, 1.5 and 3.5 s without an acknowledgement, which
+            # takes milliseconds, but on a busy machine a second; and it is counted once.
+            assert worker["gaps"] == 0 and worker["repeats"] <= 3
             assert worker["reports"] == worker["last_sequence"]
             assert worker["recorded"] == worker["merged"] > 0
         sent = sum(worker["counts"]["sent"] for worker in fixed["workers"])

@@ -53,6 +53,12 @@ def test_without_a_builder_each_image_has_the_line_that_installs_it(programs: Pr
         assert record.reason == "buildah not in PATH: apt-get install buildah runc"
 
 
+def test_without_what_ends_a_build_with_us_its_package_is_named(programs: Programs) -> None:
+    (programs(runc="", buildah="") / "setpriv").unlink()
+    reasons = {one.reason for one in build_all(False, progress=lambda _: None).values()}
+    assert reasons == {"setpriv not in PATH: apt-get install util-linux"}
+
+
 def test_a_build_that_fails_has_the_end_of_what_was_said(programs: Programs) -> None:
     said = (
         "[ $1 = --version ] && exec echo buildah version 1; echo pull: no such host >&2; exit 125"
