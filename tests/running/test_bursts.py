@@ -19,6 +19,10 @@ from tests.running.rig import DEADLINE_S, Starter
 
 IN_FLIGHT = 512
 BURSTS = scaled(200)
+# How long a service lets a request take, and how many bursts may take longer, since a machine that
+# stands still for so long leaves nothing else to answer.
+REQUEST_TIMEOUT_S = 5.0
+LATE_BURSTS = 2
 CONNECTIONS = 100
 CALLS = scaled(10_000)
 
@@ -29,7 +33,7 @@ class Gathered:
     def __init__(self, count: int) -> None:
         self._count = count
         self._calls: list[Call] = []
-        self.bursts = 0
+        self.answered_s: list[float] = []
 
     def __call__(self, call: Call) -> None:
         self._calls.append(call)
@@ -39,8 +43,19 @@ class Gathered:
         (connection,) = {call.connection for call in calls}
         for call in calls:
             connection.open.discard(call.stream)
+        self.answered_s.append(time.monotonic())
         connection.write(b"".join(call.answer_frames() for call in calls))
-        self.bursts += 1
+
+
+def failed(burst: list[Outcome], answered_s: float) -> list[Outcome]:
+    """What ended otherwise than it has to, if the provider answered then: whose time was up
+    before, is told so."""
+    return [
+        outcome
+        for outcome in burst
+        if outcome.status != 200
+        and (outcome.status != 504 or answered_s < outcome.sent_s + REQUEST_TIMEOUT_S)
+    ]
 
 
 @pytest.fixture
@@ -60,23 +75,28 @@ def test_calls_in_flight_on_one_connection_are_answered_at_once(
         gathered = Gathered(IN_FLIGHT)
         provider.behave(gathered)
 
-        async def burst() -> list[Outcome]:
+        async def send() -> list[list[Outcome]]:
             client = Client(instance.base_url, instance.api.token)
-            found: list[Outcome] = []
-            for _ in range(BURSTS):
-                found += await asyncio.gather(*(client.get(path) for _ in range(IN_FLIGHT)))
+            found = [
+                await asyncio.gather(*(client.get(path) for _ in range(IN_FLIGHT)))
+                for _ in range(BURSTS)
+            ]
             client.close()
             return found
 
         start_s = time.monotonic()
-        outcomes = uvloop.run(burst())
+        bursts = uvloop.run(send())
         took_s = time.monotonic() - start_s
-        bad = [outcome for outcome in outcomes if outcome.status != 200]
+        # One lost call, and its burst is never answered.
+        assert (len(gathered.answered_s), provider.calls) == (BURSTS, BURSTS * IN_FLIGHT)
+        found = list(zip(bursts, gathered.answered_s, strict=True))
+        bad = [outcome for burst, answered_s in found for outcome in failed(burst, answered_s)]
         assert not bad, (len(bad), bad[0])
-        assert (gathered.bursts, provider.calls) == (BURSTS, BURSTS * IN_FLIGHT)
+        late = sum(len(of_status(burst, 200)) < IN_FLIGHT for burst in bursts)
+        assert late <= LATE_BURSTS
         assert provider.accepted == 1
         assert provider.open_calls == 0
-        print(f"{starter.name}: {BURSTS} bursts of {IN_FLIGHT} in {took_s:.1f} s, 0 failures")
+        print(f"{starter.name}: {BURSTS} bursts of {IN_FLIGHT} in {took_s:.1f} s, {late} late")
 
 
 def test_as_many_calls_arrive_as_are_sent(starter: Starter) -> None:
