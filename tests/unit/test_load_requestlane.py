@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from bakeoff.load import OpenModelUser, Request, wire
+from bakeoff.load.engine import run
 from bakeoff.load.engine.lane import Lane
 from bakeoff.load.engine.run import Run
 from bakeoff.load.engine.sockets import SocketConnection
@@ -249,3 +250,15 @@ def test_any_method_carries_headers_and_a_body() -> None:
         b'\r\nX-Y: z\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
     )
     assert batches[-1].names[tag // wire.TAG_NAMES] == ("POST", "made") and expect is None
+
+
+def test_a_batch_goes_when_it_is_large_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    ten, lanes = 10 * 8 * wire.COLUMNS, 4
+    monkeypatch.setattr(run, "_BATCH_BYTES", ten)
+    monkeypatch.setattr(run, "_FLUSH_S", 3600.0)
+    batches = run_paths(*(["/"] * 100), lanes=lanes)
+    *sizes, _ = [len(batch.samples) for batch in batches]
+    assert len(sizes) >= 100 * lanes // (10 + lanes)
+    # As soon as there are enough, at the end of a turn.
+    assert ten <= min(sizes) <= max(sizes) < ten + lanes * 8 * wire.COLUMNS
+    assert len(outcomes(batches)) == batches[-1].sent == batches[-1].scheduled >= 100 * lanes

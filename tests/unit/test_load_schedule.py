@@ -83,6 +83,25 @@ def test_the_draws_are_uniform_and_the_same_in_both_models() -> None:
     assert (second.draws[:100] == draws[1:201:2]).all()
 
 
+@pytest.mark.parametrize("arrivals", ["poisson", "constant"])
+@pytest.mark.parametrize("drawn_at_once", [1, 7, 256, 100_000])
+def test_how_many_are_drawn_at_once_changes_nothing(arrivals: Arrivals, drawn_at_once: int) -> None:
+    schedule, part = Schedule(900, arrivals, 5, 10), Part(2, 3)
+    found, drawn = (
+        [np.concatenate(columns) for columns in zip(*chunks, strict=True)]
+        for chunks in (
+            ((chunk.numbers, chunk.due_ns, chunk.draws) for chunk in schedule.chunks(part)),
+            (
+                (chunk.numbers, chunk.due_ns, chunk.draws)
+                for chunk in schedule.chunks(part, drawn_at_once)
+            ),
+        )
+    )
+    assert len(found[0]) > 2000
+    for one, other in zip(found, drawn, strict=True):
+        assert (one == other).all()
+
+
 def test_the_count_until_an_instant() -> None:
     schedule = Schedule(1000, "poisson", 9, 30)
     due = due_ns(schedule, Part(1, 3))

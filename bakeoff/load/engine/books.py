@@ -53,6 +53,11 @@ class Books:
         known = key in self._task_errors or len(self._task_errors) < _KINDS
         self._task_errors[key if known else (_OTHER, "")] += 1
 
+    @property
+    def packed_bytes(self) -> int:
+        """The size of the samples that `drain_samples` would give without those in `rows`."""
+        return len(self._packed)
+
     def pack(self) -> None:
         """Packs the rows: to be called now and then."""
         rows = self.rows

@@ -29,7 +29,8 @@ class Sender(Protocol):
 
 class Poller:
     """Calls `on_ready(events)` for each socket in it that has news, `flush` of those who put
-    themselves into `senders` while `in_turn`, and `after_turn`; until it is closed."""
+    themselves into `senders` while `in_turn`, and `after_turn`; until it is closed. The loop takes
+    a turn when there is news; so may anyone."""
 
     def __init__(self, after_turn: Callable[[], None]) -> None:
         self._after_turn = after_turn
@@ -39,7 +40,7 @@ class Poller:
         self._on_ready: dict[int, OnReady] = {}
         self.in_turn = False
         self.senders: list[Sender] = []
-        self._loop.add_reader(self._epoll.fileno(), self._turn)
+        self._loop.add_reader(self._epoll.fileno(), self.turn)
 
     def add(self, descriptor: int, on_ready: OnReady) -> None:
         """Watches a socket; both ends of its news: readable, and writable again."""
@@ -58,7 +59,8 @@ class Poller:
             self._epoll.close()
             self._on_ready.clear()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Reads what there is."""
         on_ready = self._on_ready
         self.in_turn = True
         try:

@@ -15,7 +15,9 @@ from bakeoff.load.engine.poller import Poller
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
 from bakeoff.load.user import OpenModelUser
 
+# A batch goes when it is as old as this, or as large: for 350 kB nothing was sent for 0.8 ms.
 _FLUSH_S = 0.2
+_BATCH_BYTES = 32 << 10
 _SWEEP_S = 0.05
 # Connections that are being opened at the same time: fewer than a listen backlog.
 _OPENING = 64
@@ -38,7 +40,7 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self._books = Books()
         self._timeout_ns = int(order.timeout_s * NS)
-        self._poller = Poller(self._books.pack)
+        self._poller = Poller(self._after_turn)
         # Lanes are handed to the pacer when there is one.
         self._pacer: Pacer | None = None
         try:
@@ -88,7 +90,7 @@ class Run:
         else:
             arrivals: Arrivals = "constant" if order.arrivals == "constant" else "poisson"
             schedule = Schedule(order.rate_rps, arrivals, order.seed, order.duration_s)
-            self._pacer = OpenPacer(schedule, part, order.start_ns)
+            self._pacer = OpenPacer(schedule, part, order.start_ns, self._poller.turn)
         self._pacer.start()
         for lane in self._lanes:
             lane.pacer, lane.choose = self._pacer, choose
@@ -151,6 +153,14 @@ class Run:
         if self._pacer.next_due() < self._end_ns:
             return False
         return not any(lane.occupied or lane.sent_ns for lane in self._lanes)
+
+    def _after_turn(self) -> None:
+        if self._pacer is not None:
+            self._pacer.catch_up()
+        books = self._books
+        books.pack()
+        if books.packed_bytes >= _BATCH_BYTES and not self._over:
+            self._emit(self._batch(final=False))
 
     def _flush(self) -> None:
         if not self._over:

@@ -5,7 +5,6 @@ schedule, whatever their number, and arrival k has the same instant and the same
 them. Sums and differences of a Poisson process stay what they are; constant gaps stay constant.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 Arrivals = Literal["poisson", "constant"]
 
 NS = 1_000_000_000
-# Arrivals of the whole swarm that are drawn at once.
+# Arrivals of the whole swarm that are drawn at once, at most.
 CHUNK = 8192
 # Past any clock: where a schedule ends.
 NEVER_NS = 2**62
@@ -51,22 +50,25 @@ class Schedule:
     seed: int
     duration_s: float
 
-    def chunks(self, part: Part) -> Iterator[Chunk]:
-        """The arrivals of a part."""
+    def chunks(self, part: Part, drawn_at_once: int = CHUNK) -> Iterator[Chunk]:
+        """The arrivals of a part, the same however many of the swarm are drawn at once: instants
+        are sums of whole nanoseconds, which have no order."""
         gaps, draws = generators(self.seed)
-        number, reached_s = 0, 0.0
-        end_s = self.duration_s or math.inf
-        while reached_s < end_s:
-            numbers = np.arange(number, number + CHUNK)
+        number, reached_ns = 0, 0
+        end_ns = int(self.duration_s * NS) if self.duration_s else NEVER_NS
+        while reached_ns < end_ns:
+            numbers = np.arange(number, number + drawn_at_once)
             if self.arrivals == "constant":
-                due_s = numbers / self.rate_rps
+                due_ns = (numbers / self.rate_rps * NS).astype(np.int64)
             else:
-                due_s = reached_s + np.cumsum(gaps.exponential(1 / self.rate_rps, CHUNK))
-            drawn = draws.random(CHUNK)
-            reached_s = float(due_s[-1])
-            number += CHUNK
-            mine = (numbers % part.count == part.index) & (due_s < end_s)
-            yield Chunk(numbers[mine], (due_s[mine] * NS).astype(np.int64), drawn[mine])
+                gaps_ns = gaps.exponential(NS / self.rate_rps, drawn_at_once)
+                due_ns = reached_ns + np.rint(gaps_ns).astype(np.int64).cumsum()
+            reached_ns = int(due_ns[-1])
+            first = (part.index - number) % part.count
+            mine = slice(first, int(np.searchsorted(due_ns, end_ns)), part.count)
+            drawn = draws.random(drawn_at_once)
+            number += drawn_at_once
+            yield Chunk(numbers[mine], due_ns[mine], drawn[mine])
 
     def count(self, part: Part, until_ns: int) -> int:
         """How many arrivals of a part are due before `until_ns`."""
@@ -85,13 +87,13 @@ def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
     return np.random.Generator(np.random.PCG64(gaps)), np.random.Generator(np.random.PCG64(draws))
 
 
-def closed_chunks(seed: int, part: Part) -> Iterator[Chunk]:
+def closed_chunks(seed: int, part: Part, drawn_at_once: int = CHUNK) -> Iterator[Chunk]:
     """The arrivals of a part in a closed model: all due from the start on."""
     _, draws = generators(seed)
     number = 0
     while True:
-        numbers = np.arange(number, number + CHUNK)
-        drawn = draws.random(CHUNK)
-        mine = numbers % part.count == part.index
-        yield Chunk(numbers[mine], np.zeros(int(mine.sum()), np.int64), drawn[mine])
-        number += CHUNK
+        numbers = np.arange(number, number + drawn_at_once)
+        mine = slice((part.index - number) % part.count, None, part.count)
+        drawn = draws.random(drawn_at_once)[mine]
+        number += drawn_at_once
+        yield Chunk(numbers[mine], np.zeros(len(drawn), np.int64), drawn)
