@@ -14,7 +14,7 @@ from bakeoff.load import wire
 
 _START_DEADLINE_S = 60.0
 _END_DEADLINE_S = 2.0
-_READ = 1 << 18
+_READ = 96 << 10
 
 
 class EngineProcess:

@@ -73,8 +73,9 @@ class Connection(ABC):
             # Nobody asked for anything: the connection is out of step.
             self.abort()
             return
+        feed = self._feed
         try:
-            self._feed(data)
+            feed(data)
         except httptools.HttpParserError as error:
             self._break(now, f"bad HTTP answer: {error}")
             return

@@ -17,7 +17,7 @@ from bakeoff.load.user import OpenModelUser
 
 # A batch goes when it is as old as this, or as large: for 350 kB nothing was sent for 0.8 ms.
 _FLUSH_S = 0.2
-_BATCH_BYTES = 32 << 10
+_BATCH_BYTES = 64 << 10
 _SWEEP_S = 0.05
 # Connections that are being opened at the same time: fewer than a listen backlog.
 _OPENING = 64

@@ -73,9 +73,10 @@ class SocketConnection(Connection):
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             self._send(unsent)
+        receive_into = self._receive_into
         while not self._closing:
             try:
-                read_bytes = self._receive_into(_BUFFER)
+                read_bytes = receive_into(_BUFFER)
             except BlockingIOError:
                 return
             except OSError as error:
