@@ -1,6 +1,7 @@
 """What the provider answers: payments derived from their invoice or their charge."""
 
 import struct
+from binascii import hexlify
 from hashlib import blake2b
 
 from protos.payment.v1.payment_pb2 import (
@@ -12,6 +13,8 @@ from protos.payment.v1.payment_pb2 import (
 )
 from stub_payment.ledger import Outcome
 
+AMOUNTS_FROM_CENTS = 100
+AMOUNTS = 100_000
 FIRST_UPDATE_UNIX_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 UPDATES_SPAN_MS = 365 * 24 * 3600 * 1000
 CURRENCIES = ("EUR", "USD", "GBP")
@@ -32,10 +35,44 @@ def payment_of_invoice(invoice_id: str) -> Payment:
     payment.payment_id = "pay_" + digest.hex()
     payment.invoice_id = invoice_id
     payment.status = _STATUS_OF_BYTE[status]
-    payment.amount_cents = 100 + number % 100_000
+    payment.amount_cents = AMOUNTS_FROM_CENTS + number % AMOUNTS
     payment.currency = _CURRENCY_OF_BYTE[currency]
     payment.updated_at_unix_ms = FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS
     return payment
+
+
+def encoded_payment(request: bytes) -> bytes | None:
+    """`payment_of_invoice` from an encoded GetPaymentRequest to an encoded Payment.
+
+    It takes the requests of a load, with an invoice of 36 ASCII characters and nothing else; None
+    for others. Half the cost of two messages, whose memory comes and goes with each call.
+    """
+    if len(request) != _REQUEST_BYTES or not request.startswith(_TO_INVOICE):
+        return None
+    invoice_id = request[len(_TO_INVOICE) :]
+    if not invoice_id.isascii():
+        return None
+    hashed = _UNHASHED.copy()
+    hashed.update(invoice_id)
+    digest = hashed.digest()
+    number, status, currency = _read_digest(digest)
+    amount_cents = AMOUNTS_FROM_CENTS + number % AMOUNTS
+    updated_ms = FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS
+    if amount_cents < _AMOUNT_OF_TWO_DIGITS:
+        return None
+    payment_id = _TO_PAYMENT_ID + hexlify(digest) + _TO_INVOICE_ID
+    to_amount, to_update = _TO_AMOUNT_OF_BYTE[status], _TO_UPDATE_OF_BYTE[currency]
+    # Numbers go in base 128, the lowest digit first, and all but the last have the upper bit.
+    amount = (amount_cents & _TWO_DIGITS) + (amount_cents & _UPPER_DIGIT) | _MORE_AFTER_LOWER
+    low, middle, high = updated_ms & _TWO_DIGITS, updated_ms >> 14 & _TWO_DIGITS, updated_ms >> 28
+    low = low + (low & _UPPER_DIGIT) | _MORE_AFTER_BOTH
+    middle = middle + (middle & _UPPER_DIGIT) | _MORE_AFTER_BOTH
+    high = high + (high & _UPPER_DIGIT) | _MORE_AFTER_LOWER
+    if amount_cents <= _TWO_DIGITS:
+        return _pack_short(payment_id, invoice_id, to_amount, amount, to_update, low, middle, high)
+    amount |= _MORE_AFTER_BOTH
+    last = amount_cents >> 14
+    return _pack(payment_id, invoice_id, to_amount, amount, last, to_update, low, middle, high)
 
 
 def payment_of_outcome(outcome: Outcome) -> Payment:
@@ -69,3 +106,16 @@ def _status(percentile: int) -> PaymentStatus:
 # Looked up, as every call of a load asks for them.
 _STATUS_OF_BYTE = [_status(byte * 100 // 256) for byte in range(256)]
 _CURRENCY_OF_BYTE = [CURRENCIES[byte % len(CURRENCIES)] for byte in range(256)]
+
+# A Payment as it is encoded, field by field; see protos/payment/v1/payment.proto.
+_TO_INVOICE = b"\n\x24"
+_REQUEST_BYTES = len(_TO_INVOICE) + 36
+_TO_PAYMENT_ID, _TO_INVOICE_ID = b"\n\x24pay_", b"\x12\x24"
+_TO_AMOUNT_OF_BYTE = [b"\x18%c\x20" % status for status in _STATUS_OF_BYTE]
+_TO_UPDATE_OF_BYTE = [b"*\x03%b\x30" % currency.encode() for currency in _CURRENCY_OF_BYTE]
+_pack_short = struct.Struct("<40s36s3sH6s3H").pack
+_pack = struct.Struct("<40s36s3sHB6s3H").pack
+# Two digits in base 128, which are doubled where they are the upper one of 16 bits.
+_AMOUNT_OF_TWO_DIGITS = 0x80
+_TWO_DIGITS, _UPPER_DIGIT = 0x3FFF, 0x3F80
+_MORE_AFTER_LOWER, _MORE_AFTER_BOTH = 0x0080, 0x8080

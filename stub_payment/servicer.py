@@ -24,7 +24,7 @@ from protos.payment.v1.payment_pb2 import (
 from stub_payment.behaviour import Dice, Plan, dice_for
 from stub_payment.faults import SILENT_KINDS, DealtFault
 from stub_payment.ledger import Ledger
-from stub_payment.payments import payment_of_invoice
+from stub_payment.payments import encoded_payment, payment_of_invoice
 from stub_payment.refusal import OK, UNAVAILABLE, Refusal, ResetConnection
 from stub_payment.tally import Tally
 from stub_payment.till import TEXT_LENGTHS, Till, check_text
@@ -64,6 +64,18 @@ class Servicer:
             tally.answers[refusal.code] += 1
             raise
         tally.answers[OK] += 1
+        return payment
+
+    def get_payment_encoded(self, request: bytes) -> bytes | None:
+        """An encoded request's encoded answer, where there is nothing but that to it. None: it is
+        for `get_payment`, and not counted yet. Requests whose IDs are wanted are for it, too."""
+        if self._dice is not None or self._draining:
+            return None
+        payment = encoded_payment(request)
+        if payment is not None:
+            tally = self._tally
+            tally.calls["GetPayment"] += 1
+            tally.answers[OK] += 1
         return payment
 
     def create_payment(

@@ -20,8 +20,8 @@ from stub_payment.wire.stream import Stream
 
 MAXIMUM_REQUEST_ID_BYTES = 128  # of those that are remembered; the services allow 64
 
-# An answer, something to await, or what went wrong.
-Outcome = Message | Awaitable[Message] | Exception
+# An encoded answer, a message to await, or what went wrong.
+Outcome = bytes | Awaitable[Message] | Exception
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +53,14 @@ class Calls:
     def ask(self, method: Method, message: bytes, request_id: bytes | None) -> Outcome:
         """What the servicer makes of a message."""
         try:
-            return method.call(
+            if request_id is None and (encoded := method.at_once(message)) is not None:
+                return encoded
+            answer = method.call(
                 method.parse(message),
                 None if request_id is None else _text(request_id),
                 self._owner.retire,
             )
+            return answer.SerializeToString() if isinstance(answer, Message) else answer
         except DecodeError:
             return Refusal(INTERNAL, "the request is no message of this method")
         except Exception as error:  # noqa: BLE001 -- whatever it is, `settle` sees to it
@@ -65,7 +68,7 @@ class Calls:
 
     def settle(self, stream: Stream, outcome: Outcome) -> None:
         """Gives a stream what the servicer made of its message, now or when that is there."""
-        if isinstance(outcome, Message):
+        if isinstance(outcome, bytes):
             self._answer(stream, outcome)
         elif isinstance(outcome, Exception):
             self._fail(stream, outcome)
@@ -78,8 +81,8 @@ class Calls:
         self._outbox.refuse(stream, refusal)
         self._end(stream)
 
-    def _answer(self, stream: Stream, answer: Message) -> None:
-        if self._outbox.answer(stream, answer.SerializeToString()):
+    def _answer(self, stream: Stream, message: bytes) -> None:
+        if self._outbox.answer(stream, message):
             self._end(stream)
 
     def _fail(self, stream: Stream, error: Exception) -> None:
@@ -103,7 +106,7 @@ class Calls:
                 error = Refusal(DEADLINE_EXCEEDED, "the deadline passed")
             self._fail(stream, error)
         else:
-            self._answer(stream, message)
+            self._answer(stream, message.SerializeToString())
         self._owner.flush_soon()
 
 

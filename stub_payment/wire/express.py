@@ -7,8 +7,6 @@ different in any way are left to those who take one after the other.
 
 import struct
 
-from google.protobuf.message import Message
-
 from stub_payment.wire import limits
 from stub_payment.wire.calls import Calls
 from stub_payment.wire.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
@@ -69,9 +67,7 @@ class Express:
             outcome = ask(route.method, data[message_at:end], request_id)
             received_bytes += data_bytes
             position = end
-            if not isinstance(outcome, Message) or not answer(
-                stream_id, outcome.SerializeToString()
-            ):
+            if outcome.__class__ is not bytes or not answer(stream_id, outcome):
                 self._calls.settle(streams.opened(stream_id, head, ended=True), outcome)
                 break
             stream_id += 2

@@ -14,12 +14,20 @@ from stub_payment.servicer import Servicer
 Call = Callable[..., Message | Awaitable[Message]]
 
 
+def not_at_once(_: bytes) -> None:
+    """For methods whose requests all have to become messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a request's bytes become a message, and a message an answer."""
+    """How a request's bytes become a message, and a message an answer.
+
+    `at_once` makes an encoded answer of an encoded request; None: this one is for the others.
+    """
 
     parse: Callable[[bytes], Message]
     call: Call
+    at_once: Callable[[bytes], bytes | None] = not_at_once
 
 
 Methods = Mapping[bytes, Method]  # by `:path`
@@ -43,7 +51,7 @@ def methods(servicer: Servicer, health: Health) -> Methods:
     """The methods by `:path`."""
     return {
         b"/payment.v1.Payments/GetPayment": Method(
-            GetPaymentRequest.FromString, servicer.get_payment
+            GetPaymentRequest.FromString, servicer.get_payment, servicer.get_payment_encoded
         ),
         b"/payment.v1.Payments/CreatePayment": Method(
             CreatePaymentRequest.FromString, servicer.create_payment

@@ -21,7 +21,7 @@ from protos.payment.v1.payment_pb2 import (
 )
 from stub_payment.ledger import Ledger, create_ledger
 from stub_payment.payments import payment_of_invoice
-from stub_payment.refusal import UNAVAILABLE, Refusal, ResetConnection
+from stub_payment.refusal import OK, UNAVAILABLE, Refusal, ResetConnection
 from stub_payment.servicer import Servicer
 
 WAIT_S = 10.0
@@ -111,6 +111,32 @@ def test_get_payment_answers_at_once_and_is_counted(play: Callable[[Scenario], N
         assert isinstance(answer, Payment)
         assert answer == payment_of_invoice("inv-1")
         assert counts(servicer) == ({"GetPayment": 1}, {0: 1}, 0)
+
+    play(scenario)
+
+
+def test_an_encoded_request_is_counted_where_it_is_answered(
+    play: Callable[[Scenario], None],
+) -> None:
+    ordinary, other = (
+        GetPaymentRequest(invoice_id=invoice_id).SerializeToString()
+        for invoice_id in ("0" * 36, "0" * 37)
+    )
+    answer = payment_of_invoice("0" * 36).SerializeToString()
+
+    async def scenario(servicer: Servicer, ledger: Ledger) -> None:
+        assert servicer.get_payment_encoded(other) is None
+        assert counts(servicer) == ({}, {}, 0)
+        assert servicer.get_payment_encoded(ordinary) == answer
+        assert counts(servicer) == ({"GetPayment": 1}, {OK: 1}, 0)
+        # With anything to do but to answer it, it is for messages.
+        servicer.configure(Behaviour(latency=Latency(fixed_ms=1)))
+        assert servicer.get_payment_encoded(ordinary) is None
+        servicer.configure(Behaviour())
+        assert servicer.get_payment_encoded(ordinary) == answer
+        await servicer.drain(WAIT_S)
+        assert servicer.get_payment_encoded(ordinary) is None
+        assert counts(servicer) == ({"GetPayment": 2}, {OK: 2}, 0)
 
     play(scenario)
 

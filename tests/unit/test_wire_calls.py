@@ -5,14 +5,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hpack import Encoder
 
 from protos.payment.v1.payment_pb2 import Behaviour, CreatePaymentRequest, Fault, Payment
 from stub_payment.ledger import Ledger, create_ledger
+from stub_payment.payments import payment_of_invoice
 from stub_payment.refusal import DEADLINE_EXCEEDED, OK, UNKNOWN
 from stub_payment.servicer import Servicer
+from stub_payment.wire.connection import Shared
+from stub_payment.wire.messages import PREFIX_BYTES
 from stub_payment.wire.methods import Health, methods
-from tests.fakes.http2 import GOAWAY, NO_ERROR, message, reset
-from tests.stub.peer import call
+from tests.fakes.http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    NO_ERROR,
+    frame,
+    message,
+    reset,
+    settings,
+    window_update,
+)
+from tests.stub.peer import CALL, asked, call
 from tests.unit.wirepeer import WirePeer, in_loop, shared, shared_methods
 
 CREATE = {":path": "/payment.v1.Payments/CreatePayment"}
@@ -118,6 +135,51 @@ async def test_draining_waits_for_a_call_that_has_just_come(servicer: Servicer) 
     assert servicer.snapshot().calls_in_flight == 0  # it has not begun
     await servicer.drain(LONG_S)
     assert peer.hear().answers[1].payment.amount_cents == 1200
+
+
+# Calls of a load: answered without a message of either.
+
+ORDINARY = "1b671a64-40d5-491e-99b0-da01ff1f3341"
+ANSWERED = {"GetPayment": 2}, {OK: 2}
+
+
+def counted(servicer: Servicer) -> tuple[dict[str, int], dict[int, int]]:
+    counters = servicer.snapshot()
+    return dict(counters.calls), dict(counters.answers)
+
+
+@in_loop
+async def test_an_ordinary_call_is_counted_once_also_where_its_answer_waits(
+    servicer: Servicer,
+) -> None:
+    peer = peer_of(servicer)
+    size = len(payment_of_invoice(ORDINARY).SerializeToString()) + PREFIX_BYTES
+    peer.send(settings((INITIAL_WINDOW_SIZE, size - 1)))
+    peer.send(express_call(1), express_call(3))
+    assert (peer.answers[1].status, peer.answers[3].status) == (None, None)
+    peer.send(window_update(1, 1), window_update(3, 1))
+    payment = payment_of_invoice(ORDINARY)
+    assert [peer.answers[stream].payment for stream in (1, 3)] == [payment, payment]
+    assert counted(servicer) == ANSWERED
+
+
+@in_loop
+async def test_request_ids_that_are_wanted_are_kept_of_ordinary_calls(servicer: Servicer) -> None:
+    servicer.configure(Behaviour(remember_request_ids=10))
+    peer = WirePeer(Shared(methods(servicer, Health()), servicer))
+    peer.send(express_call(1), express_call(3))
+    assert [*servicer.snapshot().request_ids] == ["id-1", "id-3"]
+    assert counted(servicer) == ANSWERED
+
+
+def express_call(stream: int) -> bytes:
+    """With its head as a client sends it that has no header table."""
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    block = encoder.encode({**CALL, "x-request-id": f"id-{stream}"}.items())
+    block = block if stream == 1 else block.removeprefix(b"\x20")
+    head = frame(HEADERS, END_HEADERS, stream, block)
+    return head + frame(DATA, END_STREAM, stream, asked(ORDINARY))
 
 
 # The fault `goaway`.
