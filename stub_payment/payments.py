@@ -31,7 +31,7 @@ def payment_of_invoice(invoice_id: str) -> Payment:
     hashed.update(invoice_id.encode())
     digest = hashed.digest()
     number, status, currency = _read_digest(digest)
-    payment = Payment()  # its fields one by one: a tenth cheaper, and every call of a load comes by
+    payment = Payment()  # its fields one by one: a tenth cheaper
     payment.payment_id = "pay_" + digest.hex()
     payment.invoice_id = invoice_id
     payment.status = _STATUS_OF_BYTE[status]
@@ -45,7 +45,7 @@ def encoded_payment(request: bytes) -> bytes | None:
     """`payment_of_invoice` from an encoded GetPaymentRequest to an encoded Payment.
 
     It takes the requests of a load, with an invoice of 36 ASCII characters and nothing else; None
-    for others. Half the cost of two messages, whose memory comes and goes with each call.
+    for others. A third cheaper than two messages, whose memory comes and goes with each call.
     """
     if len(request) != _REQUEST_BYTES or not request.startswith(_TO_INVOICE):
         return None
@@ -58,7 +58,7 @@ def encoded_payment(request: bytes) -> bytes | None:
     number, status, currency = _read_digest(digest)
     amount_cents = AMOUNTS_FROM_CENTS + number % AMOUNTS
     updated_ms = FIRST_UPDATE_UNIX_MS + number % UPDATES_SPAN_MS
-    if amount_cents < _AMOUNT_OF_TWO_DIGITS:
+    if amount_cents < _LEAST_OF_TWO_DIGITS:
         return None
     payment_id = _TO_PAYMENT_ID + hexlify(digest) + _TO_INVOICE_ID
     to_amount, to_update = _TO_AMOUNT_OF_BYTE[status], _TO_UPDATE_OF_BYTE[currency]
@@ -115,7 +115,7 @@ _TO_AMOUNT_OF_BYTE = [b"\x18%c\x20" % status for status in _STATUS_OF_BYTE]
 _TO_UPDATE_OF_BYTE = [b"*\x03%b\x30" % currency.encode() for currency in _CURRENCY_OF_BYTE]
 _pack_short = struct.Struct("<40s36s3sH6s3H").pack
 _pack = struct.Struct("<40s36s3sHB6s3H").pack
-# Two digits in base 128, which are doubled where they are the upper one of 16 bits.
-_AMOUNT_OF_TWO_DIGITS = 0x80
+# Of numbers in base 128: two digits, the upper of which moves up by one bit when they are encoded.
+_LEAST_OF_TWO_DIGITS = 0x80
 _TWO_DIGITS, _UPPER_DIGIT = 0x3FFF, 0x3F80
 _MORE_AFTER_LOWER, _MORE_AFTER_BOTH = 0x0080, 0x8080
