@@ -1,6 +1,7 @@
 """The arrival schedule: its gaps, its split over workers, its repeatability."""
 
 import itertools
+from typing import cast
 
 import numpy as np
 import pytest
@@ -107,6 +108,18 @@ def test_the_count_until_an_instant() -> None:
     due = due_ns(schedule, Part(1, 3))
     for until in (0, 1, NS, 12 * NS + 345, 60 * NS):
         assert schedule.count(Part(1, 3), until) == (due < until).sum()
+
+
+@pytest.mark.parametrize("rate_rps", [1e-12, 1e-6])
+@pytest.mark.parametrize("duration_s", [10, 0])
+def test_a_rate_of_next_to_nothing_has_next_to_no_arrivals(
+    rate_rps: float, duration_s: float
+) -> None:
+    for arrivals, first in (("constant", 1), ("poisson", 0)):
+        schedule = Schedule(rate_rps, cast(Arrivals, arrivals), 1, duration_s)
+        assert schedule.count(WHOLE, 10 * NS) == first
+        due = next(schedule.chunks(WHOLE)).due_ns
+        assert (np.diff(due) >= 0).all()
 
 
 def test_a_schedule_without_end_goes_on() -> None:

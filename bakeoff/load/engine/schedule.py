@@ -19,6 +19,8 @@ NS = 1_000_000_000
 CHUNK = 8192
 # Past any clock: where a schedule ends.
 NEVER_NS = 2**62
+# Between two arrivals, three days: a chunk of such gaps still has an end in 63 bits.
+_LONGEST_GAP_NS = 2**48
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class Schedule:
         while reached_ns < end_ns:
             numbers = np.arange(number, number + drawn_at_once)
             if self.arrivals == "constant":
-                due_ns = (numbers / self.rate_rps * NS).astype(np.int64)
+                due_ns = np.minimum(numbers / self.rate_rps * NS, NEVER_NS).astype(np.int64)
             else:
-                gaps_ns = gaps.exponential(NS / self.rate_rps, drawn_at_once)
-                due_ns = reached_ns + np.rint(gaps_ns).astype(np.int64).cumsum()
+                drawn_ns = gaps.exponential(NS / self.rate_rps, drawn_at_once)
+                gaps_ns = np.minimum(np.rint(drawn_ns), _LONGEST_GAP_NS).astype(np.int64)
+                due_ns = reached_ns + gaps_ns.cumsum()
             reached_ns = int(due_ns[-1])
             first = (part.index - number) % part.count
             mine = slice(first, int(np.searchsorted(due_ns, end_ns)), part.count)
