@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from threading import Event, Thread
+from typing import Self
 from uuid import uuid4
 
 import grpc
@@ -19,10 +21,10 @@ from tests.running.rig import DEADLINE_S, Starter
 
 IN_FLIGHT = 512
 BURSTS = scaled(200)
-# How long a service lets a request take, and how many bursts may take longer, since a machine that
-# stands still for so long leaves nothing else to answer.
+# How long a service lets a request take. A machine that keeps us from running for half of it says
+# nothing about the service in that burst; there may be two such bursts.
 REQUEST_TIMEOUT_S = 5.0
-LATE_BURSTS = 2
+VOID_BURSTS = 2
 CONNECTIONS = 100
 CALLS = scaled(10_000)
 
@@ -33,7 +35,7 @@ class Gathered:
     def __init__(self, count: int) -> None:
         self._count = count
         self._calls: list[Call] = []
-        self.answered_s: list[float] = []
+        self.bursts = 0
 
     def __call__(self, call: Call) -> None:
         self._calls.append(call)
@@ -43,19 +45,38 @@ class Gathered:
         (connection,) = {call.connection for call in calls}
         for call in calls:
             connection.open.discard(call.stream)
-        self.answered_s.append(time.monotonic())
         connection.write(b"".join(call.answer_frames() for call in calls))
+        self.bursts += 1
+
+    def forget(self) -> None:
+        """The calls of a burst that is over."""
+        self._calls = []
 
 
-def failed(burst: list[Outcome], answered_s: float) -> list[Outcome]:
-    """What ended otherwise than it has to, if the provider answered then: whose time was up
-    before, is told so."""
-    return [
-        outcome
-        for outcome in burst
-        if outcome.status != 200
-        and (outcome.status != 504 or answered_s < outcome.sent_s + REQUEST_TIMEOUT_S)
-    ]
+class Standstill:
+    """Measures how long we are kept from running, in a thread that wants to run now and then."""
+
+    TICK_S = 0.05
+
+    def __init__(self) -> None:
+        self.kept_s = 0.0
+        self._over = Event()
+        self._thread = Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        ticked_s = time.monotonic()
+        while not self._over.wait(self.TICK_S):
+            now_s = time.monotonic()
+            self.kept_s += now_s - ticked_s - self.TICK_S
+            ticked_s = now_s
 
 
 @pytest.fixture
@@ -75,28 +96,32 @@ def test_calls_in_flight_on_one_connection_are_answered_at_once(
         gathered = Gathered(IN_FLIGHT)
         provider.behave(gathered)
 
-        async def send() -> list[list[Outcome]]:
+        async def send() -> int:
+            """Bursts until there are enough; how many were void."""
             client = Client(instance.base_url, instance.api.token)
-            found = [
-                await asyncio.gather(*(client.get(path) for _ in range(IN_FLIGHT)))
-                for _ in range(BURSTS)
-            ]
+            void = 0
+            for _ in range(BURSTS):
+                before_s = standstill.kept_s
+                found = await asyncio.gather(*(client.get(path) for _ in range(IN_FLIGHT)))
+                bad = [outcome for outcome in found if outcome.status != 200]
+                if bad:
+                    kept_s = standstill.kept_s - before_s
+                    assert kept_s > REQUEST_TIMEOUT_S / 2, (len(bad), kept_s, bad[0])
+                    gathered.forget()
+                    void += 1
             client.close()
-            return found
+            return void
 
         start_s = time.monotonic()
-        bursts = uvloop.run(send())
+        with Standstill() as standstill:
+            void = uvloop.run(send())
         took_s = time.monotonic() - start_s
-        # One lost call, and its burst is never answered.
-        assert (len(gathered.answered_s), provider.calls) == (BURSTS, BURSTS * IN_FLIGHT)
-        found = list(zip(bursts, gathered.answered_s, strict=True))
-        bad = [outcome for burst, answered_s in found for outcome in failed(burst, answered_s)]
-        assert not bad, (len(bad), bad[0])
-        late = sum(len(of_status(burst, 200)) < IN_FLIGHT for burst in bursts)
-        assert late <= LATE_BURSTS
+        assert void <= VOID_BURSTS
+        if not void:
+            assert (gathered.bursts, provider.calls) == (BURSTS, BURSTS * IN_FLIGHT)
+            assert provider.open_calls == 0
         assert provider.accepted == 1
-        assert provider.open_calls == 0
-        print(f"{starter.name}: {BURSTS} bursts of {IN_FLIGHT} in {took_s:.1f} s, {late} late")
+        print(f"{starter.name}: {BURSTS} bursts of {IN_FLIGHT} in {took_s:.1f} s, {void} void")
 
 
 def test_as_many_calls_arrive_as_are_sent(starter: Starter) -> None:

@@ -77,9 +77,10 @@ def run_user(
     is_done: Callable[[list[Any], list[Lane]], bool],
     lanes: int,
     tls: ssl.SSLContext | None = None,
+    rate_rps: float | None = None,
 ) -> list[wire.Batch]:
-    """Runs the task `tested` of a class in the closed model until its users and lanes are done; all
-    batches."""
+    """Runs the task `tested` of a class, in the closed model or at a rate, until its users and
+    lanes are done; all batches."""
 
     async def main() -> list[wire.Batch]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
@@ -106,7 +107,7 @@ def run_user(
             start_ns=int(loop.time() * 1e9),
             index=0,
             count=1,
-            rate_rps=None,
+            rate_rps=rate_rps,
             arrivals="poisson",
             seed=1,
             duration_s=0,

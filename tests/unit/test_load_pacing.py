@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from time import monotonic_ns
 from typing import cast
 
@@ -10,9 +11,11 @@ import pytest
 from bakeoff.load.engine import pacing
 from bakeoff.load.engine.lane import Arrival, Lane
 from bakeoff.load.engine.pacing import OpenPacer
-from bakeoff.load.engine.schedule import CHUNK, NEVER_NS, NS, Part, Schedule
+from bakeoff.load.engine.schedule import CHUNK, NEVER_NS, NS, Chunk, Part, Schedule
 
 DEADLINE_S = 30.0
+MANY = 200
+EARLY_NS = 30_000
 WHOLE = Part()
 
 
@@ -26,6 +29,25 @@ class Begun:
     def start(self, arrival: Arrival, mark: int) -> None:
         assert mark == 0
         self.arrivals.append(arrival)
+
+
+class RecordedTimer:
+    """What it was set to; 0 where it was to be silent."""
+
+    def __init__(self) -> None:
+        self.set_to: list[int] = []
+
+    def arm(self, when_ns: int) -> None:
+        self.set_to.append(when_ns)
+
+    def disarm(self) -> None:
+        self.set_to.append(0)
+
+    def fileno(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
 
 
 def pacer_of(count: int, lanes: int) -> tuple[OpenPacer, list[Begun]]:
@@ -86,58 +108,97 @@ def test_nothing_begins_after_the_stop() -> None:
     assert pacer.next_due() == NEVER_NS
 
 
-# Above the rate up to which the timer rings early, and below it.
-@pytest.mark.parametrize("rate_rps", [5000.0, 50.0])
-def test_each_is_told_when_it_is_due_also_after_turns_without_any(rate_rps: float) -> None:
-    """Turns in between, which is what answers make, do not take the next one's timer away."""
-    late_ns: list[int] = []
-
-    async def run() -> None:
-        schedule = Schedule(rate_rps, "constant", 1, 20 / rate_rps)
-        pacer = OpenPacer(schedule, WHOLE, monotonic_ns(), lambda: pacer.catch_up())
-
-        class Lanes(Begun):
-            def start(self, arrival: Arrival, mark: int) -> None:
-                late_ns.append(monotonic_ns() - arrival[2])
-                asyncio.get_running_loop().call_soon(again, self)
-
-        def again(lane: Lanes) -> None:
-            arrival = pacer.take(cast(Lane, lane))
-            if arrival is not None:
-                lane.start(arrival, 0)
+def test_nothing_begins_before_it_is_due() -> None:
+    """Where the timer rings early, the rest is waited for."""
+    waited_for = 0
+    for _ in range(MANY):
+        schedule = Schedule(50, "constant", 1, 0.02)
+        start_ns = monotonic_ns() + NS // 500
+        pacer = OpenPacer(schedule, WHOLE, start_ns, lambda: None)
+        lane = Begun()
+        if pacer.take(cast(Lane, lane)) is None:
+            while monotonic_ns() < start_ns - EARLY_NS // 2:
+                pass
             pacer.catch_up()
-
-        pacer.start()
-        again(Lanes())
-        async with asyncio.timeout(DEADLINE_S):
-            while pacer.next_due() < NEVER_NS:
-                await asyncio.sleep(1 / rate_rps / 3)
-                pacer.catch_up()
-        await asyncio.sleep(0)
-        pacer.stop()
-
-    asyncio.run(run())
-    assert len(late_ns) == 20
-    assert min(late_ns) >= 0
+            assert monotonic_ns() >= lane.arrivals[0][2] == start_ns
+            waited_for += 1
+        stop(pacer)
+    assert waited_for
 
 
-def test_the_timer_alone_begins_all() -> None:
-    lanes = [Begun() for _ in range(20)]
+@pytest.mark.parametrize(("rate_rps", "early_ns"), [(50.0, EARLY_NS), (5000.0, 0)])
+def test_the_timer_rings_early_where_arrivals_are_rare(
+    rate_rps: float, early_ns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = RecordedTimer()
+    monkeypatch.setattr(pacing, "TimerFd", lambda: timer)
+    start_ns = monotonic_ns() + 3600 * NS
+    schedule = Schedule(rate_rps, "constant", 1, 1)
+    pacer = OpenPacer(schedule, WHOLE, start_ns, lambda: None)
+    lanes = [cast(Lane, Begun()) for _ in range(2)]
+    for lane in lanes:
+        pacer.take(lane)
+    # Once for the two, and for what changes nothing.
+    pacer.catch_up()
+    assert timer.set_to == [start_ns - early_ns]
+    for lane in lanes:
+        pacer.withdraw(lane)
+    pacer.catch_up()
+    pacer.take(lanes[0])
+    assert timer.set_to == [start_ns - early_ns, 0, start_ns - early_ns]
+    stop(pacer)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_timer_alone_begins_all_and_rings_no_more_than_it_must(lanes: int) -> None:
+    """With lanes that come free outside of any turn, and stay busy for longer than a gap."""
+    count, rings, late_ns = 40, 0, list[int]()
+    schedule = Schedule(400, "constant", 1, count / 400)
+
+    class Busy(Begun):
+        def start(self, arrival: Arrival, mark: int) -> None:
+            late_ns.append(monotonic_ns() - arrival[2])
+            asyncio.get_running_loop().call_later(0.004, free, self)
+
+    def ring() -> None:
+        nonlocal rings
+        rings += 1
+        pacer.catch_up()
+
+    def free(lane: Busy) -> None:
+        arrival = pacer.take(cast(Lane, lane))
+        if arrival is not None:
+            lane.start(arrival, pacer.mark_taken)
 
     async def run() -> None:
-        schedule = Schedule(500, "poisson", 1, 0.02)
-        pacer = OpenPacer(schedule, WHOLE, monotonic_ns() + NS // 100, lambda: pacer.catch_up())
-        for lane in lanes:
-            pacer.take(cast(Lane, lane))
         pacer.start()
+        for _ in range(lanes):
+            free(Busy())
         async with asyncio.timeout(DEADLINE_S):
             while pacer.next_due() < NEVER_NS:
                 await asyncio.sleep(0.01)
-        assert pacer.begun == schedule.count(WHOLE, NS) > 0
+        await asyncio.sleep(0.02)
         pacer.stop()
 
+    pacer = OpenPacer(schedule, WHOLE, monotonic_ns() + NS // 10, ring)
     asyncio.run(run())
-    assert all(lane.arrivals[0][2] <= monotonic_ns() for lane in lanes if lane.arrivals)
+    assert pacer.begun == len(late_ns) == count
+    assert min(late_ns) >= 0
+    assert 1 <= rings <= count
+
+
+def test_few_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    whole = Schedule.chunks
+
+    def chunks(schedule: Schedule, part: Part, drawn_at_once: int = CHUNK) -> Iterator[Chunk]:
+        made.append(drawn_at_once)
+        return whole(schedule, part, drawn_at_once)
+
+    monkeypatch.setattr(Schedule, "chunks", chunks)
+    schedule = Schedule(1000, "poisson", 1, 1)
+    stop(OpenPacer(schedule, Part(1, 3), monotonic_ns(), lambda: None))
+    assert made == [3 * 256]
 
 
 @pytest.mark.parametrize("count", [1, 3, 32, 1000])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 from zlib import crc32
 
+import numpy as np
 import pytest
 import trustme
 
@@ -262,3 +263,30 @@ def test_a_batch_goes_when_it_is_large_and_none_is_lost(monkeypatch: pytest.Monk
     # As soon as there are enough, at the end of a turn.
     assert ten <= min(sizes) <= max(sizes) < ten + lanes * 8 * wire.COLUMNS
     assert len(outcomes(batches)) == batches[-1].sent == batches[-1].scheduled >= 100 * lanes
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_arrivals_of_a_rate_are_sent_when_they_are_due(
+    authority: trustme.CA, secured: bool
+) -> None:
+    """Also those of connections that no turn of the poller's has."""
+
+    class Tested(OpenModelUser):
+        asked = 0
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            self.asked += 1
+            return self.request.get("/")
+
+    tls = server_context(authority, "127.0.0.1") if secured else None
+    lanes, rate_rps = 8, 200.0
+    batches = run_user(
+        Tested, lambda users, _: sum(user.asked for user in users) > 40, lanes, tls, rate_rps
+    )
+    rows = samples_of(batches)
+    assert (rows[:, wire.OUTCOME] == 200).all()
+    assert (rows[:, wire.SENT] >= rows[:, wire.DUE]).all()
+    assert len(rows) == batches[-1].sent == batches[-1].scheduled > 40
+    # As the schedule has them, in order.
+    assert (np.diff(np.sort(rows[:, wire.DUE])) > 0).all()

@@ -1,6 +1,7 @@
 """The arrival schedule: its gaps, its split over workers, its repeatability."""
 
 import itertools
+from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import scipy
 from numpy.typing import NDArray
 
-from bakeoff.load.engine.schedule import NS, Arrivals, Part, Schedule, closed_chunks
+from bakeoff.load.engine.schedule import NS, Arrivals, Chunk, Part, Schedule, closed_chunks
 
 WHOLE = Part()
 
@@ -84,23 +85,30 @@ def test_the_draws_are_uniform_and_the_same_in_both_models() -> None:
     assert (second.draws[:100] == draws[1:201:2]).all()
 
 
-@pytest.mark.parametrize("arrivals", ["poisson", "constant"])
 @pytest.mark.parametrize("drawn_at_once", [1, 7, 256, 100_000])
+@pytest.mark.parametrize("arrivals", ["poisson", "constant"])
 def test_how_many_are_drawn_at_once_changes_nothing(arrivals: Arrivals, drawn_at_once: int) -> None:
     schedule, part = Schedule(900, arrivals, 5, 10), Part(2, 3)
-    found, drawn = (
-        [np.concatenate(columns) for columns in zip(*chunks, strict=True)]
-        for chunks in (
-            ((chunk.numbers, chunk.due_ns, chunk.draws) for chunk in schedule.chunks(part)),
-            (
-                (chunk.numbers, chunk.due_ns, chunk.draws)
-                for chunk in schedule.chunks(part, drawn_at_once)
-            ),
-        )
-    )
+    found, drawn = columns(schedule.chunks(part)), columns(schedule.chunks(part, drawn_at_once))
     assert len(found[0]) > 2000
     for one, other in zip(found, drawn, strict=True):
         assert (one == other).all()
+
+
+@pytest.mark.parametrize("drawn_at_once", [1, 7, 256])
+def test_nor_in_a_closed_model(drawn_at_once: int) -> None:
+    part = Part(2, 3)
+    found = columns(itertools.islice(closed_chunks(3, part), 1))
+    drawn = columns(itertools.islice(closed_chunks(3, part, drawn_at_once), 3000 // drawn_at_once))
+    for one, other in zip(found, drawn, strict=True):
+        assert (one[: len(other)] == other).all()
+        assert len(other) > 900
+
+
+def columns(chunks: Iterable[Chunk]) -> list[NDArray[np.generic]]:
+    """Numbers, instants and draws."""
+    rows = [(chunk.numbers, chunk.due_ns, chunk.draws) for chunk in chunks]
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
 def test_the_count_until_an_instant() -> None:

@@ -140,7 +140,7 @@ async def test_draining_waits_for_a_call_that_has_just_come(servicer: Servicer) 
 # Calls of a load: answered without a message of either.
 
 ORDINARY = "1b671a64-40d5-491e-99b0-da01ff1f3341"
-ANSWERED = {"GetPayment": 2}, {OK: 2}
+ANSWERED = {"GetPayment": 4}, {OK: 4}
 
 
 def counted(servicer: Servicer) -> tuple[dict[str, int], dict[int, int]]:
@@ -152,28 +152,45 @@ def counted(servicer: Servicer) -> tuple[dict[str, int], dict[int, int]]:
 async def test_an_ordinary_call_is_counted_once_also_where_its_answer_waits(
     servicer: Servicer,
 ) -> None:
-    peer = peer_of(servicer)
-    size = len(payment_of_invoice(ORDINARY).SerializeToString()) + PREFIX_BYTES
-    peer.send(settings((INITIAL_WINDOW_SIZE, size - 1)))
-    peer.send(express_call(1), express_call(3))
-    assert (peer.answers[1].status, peer.answers[3].status) == (None, None)
-    peer.send(window_update(1, 1), window_update(3, 1))
+    peer = peer_whose_calls_are_known(Shared(methods(servicer, Health()), servicer))
     payment = payment_of_invoice(ORDINARY)
-    assert [peer.answers[stream].payment for stream in (1, 3)] == [payment, payment]
+    size = len(payment.SerializeToString()) + PREFIX_BYTES
+    peer.send(settings((INITIAL_WINDOW_SIZE, size - 1)))
+    peer.send(ordinary_call(5), ordinary_call(7))
+    assert (peer.answers[5].status, peer.answers[7].status) == (None, None)
+    peer.send(window_update(5, 1), window_update(7, 1))
+    assert [peer.answers[stream].payment for stream in (5, 7)] == [payment, payment]
     assert counted(servicer) == ANSWERED
 
 
 @in_loop
+async def test_an_ordinary_call_becomes_no_message(
+    servicer: Servicer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servicer, "get_payment", bug)
+    peer = peer_whose_calls_are_known(Shared(methods(servicer, Health()), servicer))
+    peer.send(ordinary_call(5), ordinary_call(7))
+    assert [peer.answers[stream].status for stream in (1, 3, 5, 7)] == [OK] * 4
+    peer.send(call(9))
+    assert peer.answers[9].status == UNKNOWN
+
+
+@in_loop
 async def test_request_ids_that_are_wanted_are_kept_of_ordinary_calls(servicer: Servicer) -> None:
+    peer = peer_whose_calls_are_known(Shared(methods(servicer, Health()), servicer))
     servicer.configure(Behaviour(remember_request_ids=10))
-    peer = WirePeer(Shared(methods(servicer, Health()), servicer))
-    peer.send(express_call(1), express_call(3))
-    assert [*servicer.snapshot().request_ids] == ["id-1", "id-3"]
+    peer.send(ordinary_call(5), ordinary_call(7))
+    assert [*servicer.snapshot().request_ids] == ["id-5", "id-7"]
     assert counted(servicer) == ANSWERED
 
 
-def express_call(stream: int) -> bytes:
-    """With its head as a client sends it that has no header table."""
+def peer_whose_calls_are_known(shared: Shared) -> WirePeer:
+    """After two calls the next ones are known at a glance."""
+    return WirePeer(shared).send(ordinary_call(1)).send(ordinary_call(3))
+
+
+def ordinary_call(stream: int) -> bytes:
+    """With its head as a client sends it that gave its header table up with the first."""
     encoder = Encoder()
     encoder.header_table_size = 0
     block = encoder.encode({**CALL, "x-request-id": f"id-{stream}"}.items())

@@ -30,7 +30,7 @@ from bakeoff.timerfd import TimerFd
 _EARLY_NS = 30_000
 _EARLY_UP_TO_RPS = 2000
 # Arrivals of a part that are made at once, as far as drawing allows: 8,192 took 1.3 ms, in which
-# nothing was sent; these take 60 us.
+# nothing was sent; these take about 50 us.
 _AT_ONCE = 256
 # The place of its instant in an arrival, and what comes after the last.
 _DUE: Final = 2
