@@ -19,7 +19,7 @@ NS = 1_000_000_000
 CHUNK = 8192
 # Past any clock: where a schedule ends.
 NEVER_NS = 2**62
-# Between two arrivals, three days: a chunk of such gaps still has an end in 63 bits.
+# On average between two arrivals, three days: a chunk of such gaps still ends within 63 bits.
 _LONGEST_GAP_NS = 2**48
 
 
@@ -56,6 +56,7 @@ class Schedule:
         """The arrivals of a part, the same however many of the swarm are drawn at once: instants
         are sums of whole nanoseconds, which have no order."""
         gaps, draws = generators(self.seed)
+        gap_ns = min(NS / self.rate_rps, _LONGEST_GAP_NS)
         number, reached_ns = 0, 0
         end_ns = int(self.duration_s * NS) if self.duration_s else NEVER_NS
         while reached_ns < end_ns:
@@ -63,12 +64,11 @@ class Schedule:
             if self.arrivals == "constant":
                 due_ns = np.minimum(numbers / self.rate_rps * NS, NEVER_NS).astype(np.int64)
             else:
-                drawn_ns = gaps.exponential(NS / self.rate_rps, drawn_at_once)
-                gaps_ns = np.minimum(np.rint(drawn_ns), _LONGEST_GAP_NS).astype(np.int64)
-                due_ns = reached_ns + gaps_ns.cumsum()
+                gaps_ns = np.rint(gaps.exponential(gap_ns, drawn_at_once)).astype(np.int64)
+                due_ns = gaps_ns.cumsum() + reached_ns
             reached_ns = int(due_ns[-1])
-            first = (part.index - number) % part.count
-            mine = slice(first, int(np.searchsorted(due_ns, end_ns)), part.count)
+            inside = drawn_at_once if reached_ns < end_ns else int(due_ns.searchsorted(end_ns))
+            mine = slice((part.index - number) % part.count, inside, part.count)
             drawn = draws.random(drawn_at_once)
             number += drawn_at_once
             yield Chunk(numbers[mine], due_ns[mine], drawn[mine])
