@@ -14,6 +14,7 @@ from bakeoff.load import wire
 
 _START_DEADLINE_S = 60.0
 _END_DEADLINE_S = 2.0
+# More than a batch, less than what the allocator would map anew for each read.
 _READ = 96 << 10
 
 
