@@ -45,7 +45,8 @@ def encoded_payment(request: bytes) -> bytes | None:
     """`payment_of_invoice` from an encoded GetPaymentRequest to an encoded Payment.
 
     It takes the requests of a load, with an invoice of 36 ASCII characters and nothing else; None
-    for others, and for the one payment in 3,500 that is under 128 cents. A third cheaper than two messages, whose memory comes and goes with each call.
+    for others, and for the one payment in 3,500 that is under 128 cents. A third cheaper than two
+    messages, whose memory comes and goes with each call.
     """
     if len(request) != _REQUEST_BYTES or not request.startswith(_TO_INVOICE):
         return None
