@@ -41,7 +41,8 @@ _NOTES = """
   FastHttpUser. `_at_1000` and `_at_4000` are the open model at that rate.
 - **Stub**: `GetPayment` called by ghz with 64 callers on one connection and on four, and paced
   on one; `wire` and `grpcio` are the two engines, `go` is a stub on grpc-go with the same
-  answers. `_by_service`: as the Go service calls it at its capacity.
+  answers. `_by_service`: as the Go service calls it at its capacity; the
+  Rust service as the caller is not measured.
 - **End to end**: the Go service on a core of its own at its capacity, Postgres, stub and
   generator on the others. `stock` is FastHttpUser and the grpcio stub.
 - **Lateness**: sent minus intended at half of the generator's capacity, its engine on a core of

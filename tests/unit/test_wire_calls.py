@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hpack import Encoder
 
 from protos.payment.v1.payment_pb2 import Behaviour, CreatePaymentRequest, Fault, Payment
 from stub_payment.ledger import Ledger, create_ledger
@@ -13,6 +12,7 @@ from stub_payment.payments import payment_of_invoice
 from stub_payment.refusal import DEADLINE_EXCEEDED, OK, UNKNOWN
 from stub_payment.servicer import Servicer
 from stub_payment.wire.connection import Shared
+from stub_payment.wire.frames import HEADER_BYTES
 from stub_payment.wire.messages import PREFIX_BYTES
 from stub_payment.wire.methods import Health, methods
 from tests.fakes.http2 import (
@@ -29,7 +29,7 @@ from tests.fakes.http2 import (
     settings,
     window_update,
 )
-from tests.stub.peer import CALL, asked, call
+from tests.stub.peer import asked, call, head
 from tests.unit.wirepeer import WirePeer, in_loop, shared, shared_methods
 
 CREATE = {":path": "/payment.v1.Payments/CreatePayment"}
@@ -139,6 +139,7 @@ async def test_draining_waits_for_a_call_that_has_just_come(servicer: Servicer) 
 
 # Calls of a load: answered without a message of either.
 
+GIVEN_UP = b"\x20"  # the header table
 ORDINARY = "1b671a64-40d5-491e-99b0-da01ff1f3341"
 ANSWERED = {"GetPayment": 4}, {OK: 4}
 
@@ -190,13 +191,11 @@ def peer_whose_calls_are_known(shared: Shared) -> WirePeer:
 
 
 def ordinary_call(stream: int) -> bytes:
-    """With its head as a client sends it that gave its header table up with the first."""
-    encoder = Encoder()
-    encoder.header_table_size = 0
-    block = encoder.encode({**CALL, "x-request-id": f"id-{stream}"}.items())
-    block = block if stream == 1 else block.removeprefix(b"\x20")
-    head = frame(HEADERS, END_HEADERS, stream, block)
-    return head + frame(DATA, END_STREAM, stream, asked(ORDINARY))
+    """As a client makes it that gave its header table up with its first."""
+    block = head(stream, {"x-request-id": f"id-{stream}"})[HEADER_BYTES:]
+    block = GIVEN_UP + block if stream == 1 else block
+    frames = frame(HEADERS, END_HEADERS, stream, block)
+    return frames + frame(DATA, END_STREAM, stream, asked(ORDINARY))
 
 
 # The fault `goaway`.
