@@ -78,9 +78,11 @@ def run_user(
     lanes: int,
     tls: ssl.SSLContext | None = None,
     rate_rps: float | None = None,
+    duration_s: float = 0,
 ) -> list[wire.Batch]:
     """Runs the task `tested` of a class, in the closed model or at a rate, until its users and
-    lanes are done; all batches."""
+    lanes are done; all batches. Without a duration, what is due when the run is told to end and is
+    not begun yet is never sent."""
 
     async def main() -> list[wire.Batch]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
@@ -110,7 +112,7 @@ def run_user(
             rate_rps=rate_rps,
             arrivals="poisson",
             seed=1,
-            duration_s=0,
+            duration_s=duration_s,
         )
         run.go(go)
         users = [lane.tasks[0][0] for lane in run._lanes]
@@ -118,7 +120,7 @@ def run_user(
             while not is_done(users, run._lanes):
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)
-            run.finish(0.2)
+            run.finish(5.0)
             while not batches or not batches[-1].final:
                 await asyncio.sleep(0.01)
         server.close()

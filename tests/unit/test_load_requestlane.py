@@ -17,6 +17,7 @@ from bakeoff.load import OpenModelUser, Request, wire
 from bakeoff.load.engine import run
 from bakeoff.load.engine.lane import Lane
 from bakeoff.load.engine.run import Run
+from bakeoff.load.engine.schedule import NS, Part, Schedule
 from bakeoff.load.engine.sockets import SocketConnection
 from bakeoff.load.engine.tls import TlsConnection
 from bakeoff.load.workerrun import samples_of
@@ -280,13 +281,21 @@ def test_arrivals_of_a_rate_are_sent_when_they_are_due(
             return self.request.get("/")
 
     tls = server_context(authority, "127.0.0.1") if secured else None
-    lanes, rate_rps = 8, 200.0
+    lanes, rate_rps, duration_s = 8, 200.0, 0.25
+    schedule = Schedule(rate_rps, "poisson", 1, duration_s)
+    due = schedule.count(Part(0, 1), int(duration_s * NS))
     batches = run_user(
-        Tested, lambda users, _: sum(user.asked for user in users) > 40, lanes, tls, rate_rps
+        Tested,
+        lambda users, _: sum(user.asked for user in users) >= due,
+        lanes,
+        tls,
+        rate_rps,
+        duration_s,
     )
     rows = samples_of(batches)
     assert (rows[:, wire.OUTCOME] == 200).all()
     assert (rows[:, wire.SENT] >= rows[:, wire.DUE]).all()
-    assert len(rows) == batches[-1].sent == batches[-1].scheduled > 40
+    assert len(rows) == batches[-1].sent == batches[-1].scheduled == due > 40
+    assert batches[-1].never_sent == 0
     # As the schedule has them, in order.
     assert (np.diff(np.sort(rows[:, wire.DUE])) > 0).all()
