@@ -14,7 +14,7 @@ class Bodies:
     def __init__(self, held: Budget, chatter: Allowance) -> None:
         self._held = held
         self._chatter = chatter
-        self._empty_in_a_row = 0
+        self.empty_in_a_row = 0
 
     def add(self, stream: Stream, flags: int, payload: bytes) -> None:
         """A DATA frame. Raises ConnectionFault, or Refusal for a call that is not to be."""
@@ -44,8 +44,8 @@ class Bodies:
     def _count_small(self, payload: bytes) -> None:
         if len(payload) < limits.SMALL_DATA_BYTES:
             self._chatter.take()
-        self._empty_in_a_row = 0 if payload else self._empty_in_a_row + 1
-        if self._empty_in_a_row > limits.MAXIMUM_EMPTY_DATA:
+        self.empty_in_a_row = 0 if payload else self.empty_in_a_row + 1
+        if self.empty_in_a_row > limits.MAXIMUM_EMPTY_DATA:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many empty DATA frames")
 
     def _keep(self, stream: Stream, payload: bytes) -> None:

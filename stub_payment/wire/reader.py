@@ -10,6 +10,7 @@ from stub_payment.wire.frames import ConnectionFault, ErrorCode
 OnFrame = Callable[[int, int, bytes], None]
 
 _ANY = -1
+_OF_CALLS = frozenset({frames.DATA, frames.HEADERS})
 _UNKNOWN = frames.CONTINUATION + 1
 _ODD_HEADERS = frames.PADDED | frames.WITH_PRIORITY
 
@@ -17,8 +18,8 @@ _ODD_HEADERS = frames.PADDED | frames.WITH_PRIORITY
 class FrameReader:
     """Cuts bytes into frames, puts header blocks together, and hands both on.
 
-    Whole header blocks go to `on_block` with their stream, flags and bytes. Before a HEADERS frame
-    is cut out, `express` may take it with others that follow.
+    Whole header blocks go to `on_block` with their stream, flags and bytes. Before a HEADERS or
+    DATA frame is cut out, `express` may take it with others that follow.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class FrameReader:
                 break
             if kind != self._expected != _ANY:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a frame of type {kind} here")
-            if kind == frames.HEADERS and (taken := self._express(data, position)) > position:
+            if kind in _OF_CALLS and (taken := self._express(data, position)) > position:
                 position = taken
                 continue
             on[kind if kind < _UNKNOWN else _UNKNOWN](

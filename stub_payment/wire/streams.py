@@ -43,7 +43,7 @@ class Streams:
         chatter: Allowance,
     ) -> None:
         self._heads = heads
-        self._bodies = bodies
+        self.bodies = bodies
         self._outbox = outbox
         self._owner = owner
         self.calls = Calls(outbox, self.end, owner)
@@ -112,7 +112,7 @@ class Streams:
             self.calls.start(stream, method, payload[5:])
             return
         try:
-            self._bodies.add(stream, flags, payload)
+            self.bodies.add(stream, flags, payload)
         except Refusal as refusal:
             self._refuse(stream, refusal, bool(flags & END_STREAM))
             return
@@ -126,15 +126,28 @@ class Streams:
             self._outbox.frames.append(window_update(0, self._received_bytes))
             self._received_bytes = 0
 
-    def may_open(self, stream_id: int) -> bool:
-        """Whether the peer may open a stream with this id, if it is the next."""
-        room = len(self._open) < self.maximum and stream_id <= _LAST_STREAM_ID
-        return room and not self.refuses_all
+    def room(self, stream_id: int) -> int:
+        """How many streams the peer may open, with ids up to this one."""
+        if self.refuses_all or stream_id > _LAST_STREAM_ID:
+            return 0
+        return self.maximum - len(self._open)
 
-    def opened(self, stream_id: int, head: Head, ended: bool = False) -> Stream:
-        """A stream that the peer has opened with the last id, and whose request may have ended."""
+    def opened(self, stream_id: int, head: Head) -> Stream:
+        """A stream that the peer has opened with the last id."""
         stream = self._open[stream_id] = Stream(stream_id, *head)
-        stream.ended = ended
+        return stream
+
+    def expecting_all(self, stream_id: int) -> Stream | None:
+        """The stream if it is open and nothing of its request has come but an ordinary head."""
+        stream = self._open.get(stream_id)
+        if (
+            stream is None
+            or stream.ended
+            or stream.body is not None
+            or stream.content_length is not None
+            or stream.timeout_s == 0
+        ):
+            return None
         return stream
 
     def reset(self, stream_id: int) -> None:
@@ -161,7 +174,7 @@ class Streams:
         """Forgets a stream."""
         self._open.pop(stream.id, None)
         if stream.held_bytes:
-            self._bodies.drop(stream)
+            self.bodies.drop(stream)
 
     def _begin(self, stream_id: int, flags: int, block: bytes) -> None:
         if not stream_id & 1:
@@ -201,7 +214,7 @@ class Streams:
                 self.end(stream)
             return
         try:
-            message = self._bodies.message(stream)
+            message = self.bodies.message(stream)
         except Refusal as refusal:
             self.calls.refuse(stream, refusal)
         else:

@@ -1,27 +1,16 @@
 """Ordinary calls that come in one piece: answered as they are when their frames come one by one."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
-from stub_payment.refusal import (
-    DEADLINE_EXCEEDED,
-    INTERNAL,
-    NOT_FOUND,
-    OK,
-    UNKNOWN,
-    Refusal,
-    ResetConnection,
-)
+from stub_payment.refusal import DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, OK, UNKNOWN
 from stub_payment.wire import limits
 from stub_payment.wire.connection import Shared
 from stub_payment.wire.limits import CONNECTION_WINDOW_BYTES
-from stub_payment.wire.methods import Method
 from stub_payment.wire.streams import Streams
 from tests.fakes.http2 import (
     CONTINUATION,
@@ -43,54 +32,17 @@ from tests.fakes.http2 import (
     settings,
     window_update,
 )
-from tests.stub.peer import CALL, GET_PAYMENT, asked
-from tests.unit.wirepeer import WirePeer, cut, in_loop, payment
-
-CHANGING = {"grpc-timeout": "1S", "x-request-id": "0190f5a0"}
-GIVEN_UP, TAKEN_BACK = b"\x20", b"\x3f\xe1\x1f"  # the header table, of 4096 bytes
-
-
-def odd(
-    request: GetPaymentRequest, request_id: str | None, go_away: Callable[[], None]
-) -> Payment | Awaitable[Payment]:
-    """Whatever may come of a call, as its invoice's id says; with the request ID for its key."""
-    match request.invoice_id:
-        case "leaves":
-            go_away()
-        case "refused":
-            raise Refusal(NOT_FOUND, "no such payment")
-        case "bug":
-            raise ValueError("a bug")
-        case "reset":
-            raise ResetConnection
-        case "later":
-            return later(request, request_id)
-    return answer(request, request_id)
-
-
-async def later(request: GetPaymentRequest, request_id: str | None) -> Payment:
-    return answer(request, request_id)
-
-
-def answer(request: GetPaymentRequest, request_id: str | None) -> Payment:
-    made = payment(request)
-    made.idempotency_key = request_id or "none"
-    return made
-
-
-METHODS = {GET_PAYMENT.encode(): Method(GetPaymentRequest.FromString, odd)}
-
-
-def head(stream: int, changes: Mapping[str, str] | None = None) -> bytes:
-    """HEADERS of a client that gave its header table up."""
-    encoder = Encoder()
-    encoder.header_table_size = 0
-    block = encoder.encode({**CALL, **CHANGING, **(changes or {})}.items())
-    return frame(HEADERS, END_HEADERS, stream, block.removeprefix(GIVEN_UP))
-
-
-def call(stream: int, invoice_id: str = "inv-1", changes: Mapping[str, str] | None = None) -> bytes:
-    return head(stream, changes) + frame(DATA, END_STREAM, stream, asked(invoice_id))
+from tests.stub.peer import asked
+from tests.unit.knowncalls import (
+    GIVEN_UP,
+    METHODS,
+    TAKEN_BACK,
+    call,
+    check_alike,
+    head,
+    peer_whose_calls_are_known,
+)
+from tests.unit.wirepeer import WirePeer, in_loop
 
 
 def body(stream: int, content: bytes, flags: int = END_STREAM) -> bytes:
@@ -106,15 +58,6 @@ def split(stream: int) -> bytes:
 def padded(stream: int) -> bytes:
     block = b"\2" + bytes(5) + head(stream)[9:] + bytes(2)
     return frame(HEADERS, END_HEADERS | PADDED | WITH_PRIORITY, stream, block)
-
-
-def peer_whose_calls_are_known(wants_request_ids: bool = True) -> tuple[WirePeer, int]:
-    """And the id of the next stream."""
-    peer = WirePeer(Shared(METHODS, SimpleNamespace(remembers_request_ids=wants_request_ids)))
-    first = frame(HEADERS, END_HEADERS, 1, GIVEN_UP + head(1)[9:])
-    peer.send(first + frame(DATA, END_STREAM, 1, asked()))
-    peer.send(call(3))
-    return peer, 5
 
 
 @in_loop
@@ -200,33 +143,18 @@ async def test_a_piece_is_answered_as_its_bytes_are(
     sizes: list[int],
     wants_request_ids: bool,
 ) -> None:
-    await check_alike([*pieces, last], sizes, wants_request_ids)
+    await check_alike(in_a_row([*pieces, last]), sizes, wants_request_ids)
 
 
 @pytest.mark.parametrize("piece", PIECES)
 @in_loop
 async def test_each_piece_is_answered_as_its_bytes_are(piece: Callable[[int], bytes]) -> None:
-    await check_alike([PIECES[0], piece, PIECES[0]], [], True)
+    await check_alike(in_a_row([PIECES[0], piece, PIECES[0]]), [], True)
 
 
-async def check_alike(
-    pieces: list[Callable[[int], bytes]], sizes: list[int], wants_request_ids: bool
-) -> None:
-    """In one read, in parts of these sizes, and byte by byte."""
-    (whole, first), (parts, _), (bytewise, _) = (
-        peer_whose_calls_are_known(wants_request_ids) for _ in range(3)
-    )
-    sent = b"".join(piece(first + 2 * at) for at, piece in enumerate(pieces))
-    whole.send(sent)
-    for part in cut(sent, sizes):
-        parts.send(part)
-    for byte in sent:
-        bytewise.send(bytes([byte]))
-    for peer in (whole, parts, bytewise):
-        await peer.turn()
-    assert whole.frames == bytewise.frames
-    assert parts.frames == bytewise.frames
-    assert whole.transport.eof == parts.transport.eof == bytewise.transport.eof
+def in_a_row(pieces: list[Callable[[int], bytes]]) -> Callable[[int], bytes]:
+    """Pieces of one stream each, the first of which is given."""
+    return lambda first: b"".join(piece(first + 2 * at) for at, piece in enumerate(pieces))
 
 
 @in_loop
