@@ -81,7 +81,7 @@ class Express:
                 (over or odd or length != message_bytes + PREFIX_BYTES)
                 or (length > limits.MAXIMUM_FRAME_BYTES or end > size)
                 or not (is_ended or (kind == _DATA and _ends(data, end, stream_id, length)))
-                or route.method is None  # never of a head that is known
+                or route.method is None
             ):
                 if stream is None:
                     heads[stream_id] = head

@@ -73,19 +73,21 @@ def peer_whose_calls_are_known(wants_request_ids: bool = True) -> tuple[WirePeer
 async def check_alike(
     session: Callable[[int], bytes], sizes: Sequence[int], wants_request_ids: bool
 ) -> None:
-    """What a client sends, given the id of its next stream, is answered alike in one read, in parts
-    of these sizes, and byte by byte."""
-    (whole, first), (parts, _), (bytewise, _) = (
-        peer_whose_calls_are_known(wants_request_ids) for _ in range(3)
+    """What a client sends, given the id of its next stream, is answered in one read, in parts of
+    these sizes, and byte by byte, as it is where all frames are taken one after the other."""
+    (whole, first), (parts, _), (bytewise, _), (framewise, _) = (
+        peer_whose_calls_are_known(wants_request_ids) for _ in range(4)
     )
+    framewise.connection._reader._express = lambda _data, position: position
     sent = session(first)
+    framewise.send(sent)
     whole.send(sent)
     for part in cut(sent, sizes):
         parts.send(part)
     for byte in sent:
         bytewise.send(bytes([byte]))
-    for peer in (whole, parts, bytewise):
+    for peer in (whole, parts, bytewise, framewise):
         await peer.turn()
-    assert whole.frames == bytewise.frames
-    assert parts.frames == bytewise.frames
-    assert whole.transport.eof == parts.transport.eof == bytewise.transport.eof
+    for peer in (whole, parts, bytewise):
+        assert peer.frames == framewise.frames
+        assert peer.transport.eof == framewise.transport.eof

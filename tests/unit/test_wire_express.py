@@ -1,4 +1,5 @@
-"""Ordinary calls that come in one piece: answered as they are when their frames come one by one."""
+"""Ordinary calls that come in one piece: answered as they are when their frames are taken one by
+one."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -137,7 +138,7 @@ LAST_PIECES: list[Callable[[int], bytes]] = [
     st.booleans(),
 )
 @in_loop
-async def test_a_piece_is_answered_as_its_bytes_are(
+async def test_a_piece_is_answered_as_its_frames_are(
     pieces: list[Callable[[int], bytes]],
     last: Callable[[int], bytes],
     sizes: list[int],
@@ -148,7 +149,7 @@ async def test_a_piece_is_answered_as_its_bytes_are(
 
 @pytest.mark.parametrize("piece", PIECES)
 @in_loop
-async def test_each_piece_is_answered_as_its_bytes_are(piece: Callable[[int], bytes]) -> None:
+async def test_each_piece_is_answered_as_its_frames_are(piece: Callable[[int], bytes]) -> None:
     await check_alike(in_a_row([PIECES[0], piece, PIECES[0]]), [], True)
 
 

@@ -78,10 +78,15 @@ BODIES: list[Body] = [
     ],
     # What is no message, or no whole one.
     lambda stream: [ended(stream)],
+    lambda stream: [frame(200, 0, stream, asked(INVOICE)), ended(stream)],
     lambda stream: [frame(DATA, 0, stream, asked(INVOICE)[:-1]), ended(stream)],
     lambda stream: [frame(DATA, 0, stream, asked(INVOICE) + b"\0"), ended(stream)],
     lambda stream: [frame(DATA, 0, stream, message(b"x" * 20, flag=1)), ended(stream)],
     lambda stream: [frame(DATA, 0, stream, asked(INVOICE) * 2), ended(stream)],
+    lambda stream: [
+        frame(DATA, 0, stream, asked(INVOICE)),
+        frame(DATA, END_STREAM, stream, asked(INVOICE)),
+    ],
     # Given up, or never ended.
     lambda stream: [reset(stream)],
     lambda stream: [frame(DATA, 0, stream, asked(INVOICE)), reset(stream)],
@@ -95,7 +100,14 @@ BODIES: list[Body] = [
     ],
     lambda stream: [settings((INITIAL_WINDOW_SIZE, 10)), body(stream)],
     lambda stream: [settings((INITIAL_WINDOW_SIZE, 65_535)), body(stream)],
+    lambda stream: [
+        settings((INITIAL_WINDOW_SIZE, 10)),
+        window_update(stream, 1000),
+        frame(DATA, 0, stream, asked(INVOICE)[:20]),
+        frame(DATA, END_STREAM, stream, asked(INVOICE)[20:]),
+    ],
     # What ends the connection.
+    lambda stream: [frame(DATA, END_STREAM, stream, asked(LATER)) * 2],
     lambda stream: [body(stream), ended(stream)],
     lambda stream: [frame(DATA, 0, stream, asked(INVOICE)), ended(stream + 2)],
     lambda stream: [head(stream)],
@@ -106,6 +118,7 @@ HEADS: list[Head] = [
     lambda stream: head(stream, {"grpc-timeout": "0n"}),
     lambda stream: head(stream, {"content-length": str(len(asked(INVOICE)))}),
     lambda stream: head(stream, {":path": "/no.such/Method"}),
+    lambda stream: head(stream, {"content-type": "text/plain"}),
 ]
 CALLS = st.tuples(
     st.sampled_from([*HEADS[:1] * 8, *HEADS[1:]]),
@@ -151,10 +164,13 @@ async def test_calls_are_answered_alike_in_any_order_of_their_frames(
     await check_alike(session, sizes, wants_request_ids)
 
 
+@pytest.mark.parametrize("begin", HEADS)
 @pytest.mark.parametrize("rest", BODIES)
 @pytest.mark.parametrize("calls_before", [0, 2])
 @in_loop
-async def test_each_body_is_answered_as_its_bytes_are(rest: Body, calls_before: int) -> None:
+async def test_each_body_is_answered_as_its_frames_are(
+    begin: Head, rest: Body, calls_before: int
+) -> None:
     """After the HEADERS of others, and before their DATA."""
 
     def session(first: int) -> bytes:
@@ -162,9 +178,25 @@ async def test_each_body_is_answered_as_its_bytes_are(rest: Body, calls_before: 
         own = first + 2 * calls_before
         heads = b"".join(head(stream) for stream in streams)
         bodies = b"".join(body(stream) for stream in streams)
-        return heads + head(own) + b"".join(rest(own)) + bodies
+        return heads + begin(own) + b"".join(rest(own)) + bodies
 
     await check_alike(session, [], False)
+
+
+@pytest.mark.parametrize("is_ended_apart", [False, True])
+@in_loop
+async def test_a_call_may_be_cut_anywhere(is_ended_apart: bool) -> None:
+    """Behind another, with which it comes."""
+    size = 200
+    for at in range(1, size):
+        peer, first = peer_whose_calls_are_known(wants_request_ids=False)
+        stream = first + 2
+        rest = body(stream) if is_ended_apart else frame(DATA, END_STREAM, stream, asked(INVOICE))
+        sent = head(stream) + rest
+        assert len(sent) < size
+        peer.send(head(first), body(first), sent[:at]).send(sent[at:])
+        assert [peer.answers[known].status for known in (first, stream)] == [OK, OK]
+        assert peer.connection.open_streams == 0
 
 
 @in_loop
@@ -184,11 +216,11 @@ async def test_no_stream_is_opened_for_calls_that_come_whole(
 async def test_data_that_come_later_need_no_way_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Streams, "data", None)
     peer, first = peer_whose_calls_are_known(wants_request_ids=False)
     streams = range(first, first + 20, 2)
     peer.send(*map(head, streams))
     assert peer.connection.open_streams == len(streams)
-    monkeypatch.setattr(Streams, "data", None)
     for stream in reversed(streams):
         peer.send(body(stream))
     assert [peer.answers[stream].status for stream in streams] == [OK] * len(streams)
