@@ -1,8 +1,8 @@
-"""The whole rig around the Go service, at its capacity: our generator and stub beside stock parts.
+"""The whole rig around a service at its capacity: our generator and stub beside stock parts.
 
 The service has a core of its own; Postgres, stub and generator share the rest. The stock rig is
 Locust's FastHttpUser and a stub on grpcio. Besides the answers a second, each stub's CPU a call as
-the service calls it.
+each service calls it: their clients cut calls into other frames.
 """
 
 import tempfile
@@ -19,24 +19,27 @@ from bakeoff.rig.service import Service, ServiceSettings
 from benchmarks import stubs, windows
 from benchmarks.windows import Aim, Window
 
-_SERVICE = "go"
 _STUB = "stub"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A rig: which stub, and whose generator."""
+    """A rig: its service, which stub, and whose generator."""
 
+    service: str
     stub: str
     generate: Callable[[Aim], Window]
 
 
 # Those whose stub is there are measured.
 CONTESTANTS = {
-    "end_to_end_rps": Contestant("wire", windows.ours),
-    "end_to_end_stock_rps": Contestant("grpcio", windows.stock),
-    "end_to_end_grpcio_rps": Contestant("grpcio", windows.ours),
-    "end_to_end_go_stub_rps": Contestant("go", windows.ours),
+    "end_to_end_rps": Contestant("go", "wire", windows.ours),
+    "end_to_end_stock_rps": Contestant("go", "grpcio", windows.stock),
+    "end_to_end_grpcio_rps": Contestant("go", "grpcio", windows.ours),
+    "end_to_end_go_stub_rps": Contestant("go", "go", windows.ours),
+    "end_to_end_rust_rps": Contestant("rust", "wire", windows.ours),
+    "end_to_end_rust_grpcio_rps": Contestant("rust", "grpcio", windows.ours),
+    "end_to_end_rust_go_stub_rps": Contestant("rust", "go", windows.ours),
 }
 
 
@@ -49,19 +52,18 @@ def measure(repeats: int) -> dict[str, list[float]]:
             for key, contestant in CONTESTANTS.items():
                 if contestant.stub not in commands:
                     continue
-                window = _window(
-                    settings, rig, database_url, commands[contestant.stub], contestant.generate
-                )
+                command = commands[contestant.stub]
+                window = _window(settings, rig, database_url, command, contestant)
                 found.setdefault(key, []).append(window.rps)
                 if contestant.generate is windows.ours:
-                    stub = f"stub_{contestant.stub}_us_per_call_by_service"
+                    stub = f"stub_{contestant.stub}_us_per_call_by_{contestant.service}_service"
                     found.setdefault(stub, []).append(window.us_per_request(_STUB))
     return found
 
 
 @contextmanager
 def _rig() -> Iterator[tuple[RigSettings, Rig, str]]:
-    experiment = Experiment(services=[_SERVICE, "rust"], null=_SERVICE, service_cores=1)
+    experiment = Experiment(services=["go", "rust"], service_cores=1)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bakeoff-bench-")))
         manifests = load_manifests(experiment)
@@ -75,12 +77,15 @@ def _window(
     rig: Rig,
     database_url: str,
     stub: Sequence[str],
-    generate: Callable[[Aim], Window],
+    contestant: Contestant,
 ) -> Window:
     access = rig.access(settings.experiment.labels[0])
     tokens_file = rig.write_tokens(access, [LOCAL])[LOCAL]
-    with stubs.serving(stub) as (pids, target), _service(settings, rig, database_url, target) as up:
-        return generate(
+    with ExitStack() as stack:
+        pids, target = stack.enter_context(stubs.serving(stub))
+        service = _service(settings, rig, database_url, target, contestant.service)
+        up = stack.enter_context(service)
+        return contestant.generate(
             Aim(
                 up.base_url,
                 locustfile=LOCUSTFILES / "payment_status.py",
@@ -91,10 +96,10 @@ def _window(
         )
 
 
-def _service(settings: RigSettings, rig: Rig, database_url: str, target: str) -> Service:
+def _service(settings: RigSettings, rig: Rig, database_url: str, target: str, name: str) -> Service:
     return Service(
         settings.hosts[LOCAL],
-        settings.manifests[_SERVICE],
+        settings.manifests[name],
         ServiceSettings(
             database_url=database_url,
             payment_targets=[target],

@@ -21,13 +21,21 @@ RATIOS = {
         "stub_grpcio_us_per_call_at_1000",
     ),
     "stub_wire_over_go_at_1000": ("stub_wire_us_per_call_at_1000", "stub_go_us_per_call_at_1000"),
-    "stub_wire_over_grpcio_by_service": (
-        "stub_wire_us_per_call_by_service",
-        "stub_grpcio_us_per_call_by_service",
+    "stub_wire_over_grpcio_by_go_service": (
+        "stub_wire_us_per_call_by_go_service",
+        "stub_grpcio_us_per_call_by_go_service",
     ),
-    "stub_wire_over_go_by_service": (
-        "stub_wire_us_per_call_by_service",
-        "stub_go_us_per_call_by_service",
+    "stub_wire_over_go_by_go_service": (
+        "stub_wire_us_per_call_by_go_service",
+        "stub_go_us_per_call_by_go_service",
+    ),
+    "stub_wire_over_grpcio_by_rust_service": (
+        "stub_wire_us_per_call_by_rust_service",
+        "stub_grpcio_us_per_call_by_rust_service",
+    ),
+    "stub_wire_over_go_by_rust_service": (
+        "stub_wire_us_per_call_by_rust_service",
+        "stub_go_us_per_call_by_rust_service",
     ),
     "end_to_end_over_stock": ("end_to_end_rps", "end_to_end_stock_rps"),
     "master_over_stock": ("master_us_per_worker_report", "stock_master_us_per_worker_report"),
