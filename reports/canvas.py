@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from bakeoff.measure.document import RunDocument
 from bakeoff.measure.metrics import format_number
-from reports import facts
+from reports.cells import figure_cell
 from reports.plot import Plot
 
 WIDTH_IN = 8.6
@@ -66,7 +66,7 @@ def qualified(title: str, document: RunDocument, metrics: Iterable[str]) -> str:
     remarks: dict[str, None] = {}
     for metric in metrics:
         for service in document.services.values():
-            cell = facts.figure_cell(metric, service.metrics.get(metric))
+            cell = figure_cell(metric, service.metrics.get(metric))
             remarks |= dict.fromkeys(f"voided: {rule}" for rule in cell.voided_by)
             remarks |= dict.fromkeys(cell.marks)
     kept = [name_of(remark, 40) for remark in remarks][:3]

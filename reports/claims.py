@@ -11,7 +11,7 @@ from bakeoff.measure.post import POST_CPUS, POST_SAYS, POST_SERVICES
 from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.statistics import MINIMUM_BLOCKS, estimate
 from bakeoff.measure.words import format_ratio
-from reports import facts, footprintclaims
+from reports import cells, facts, footprintclaims, phrases
 from reports.work import audit_rows
 
 _TEN_K_RPS = 10_000
@@ -83,13 +83,13 @@ def memory_against_throughput(document: RunDocument) -> str:
     for name in ("throughput_rps", "rss_steady_bytes"):
         ratio = document.ratios.get(name)
         if ratio is None or ratio.value is None:
-            return f"not measured: {facts.title(name).lower()} has no ratio"
+            return f"not measured: {phrases.title(name).lower()} has no ratio"
         if ratio.voided_by:
             return (
-                f"no answer: {facts.title(name).lower()} is voided ({', '.join(ratio.voided_by)})"
+                f"no answer: {phrases.title(name).lower()} is voided ({', '.join(ratio.voided_by)})"
             )
         if unjudged := _unjudged(ratio):
-            return f"no answer: {facts.title(name).lower()} is {unjudged}"
+            return f"no answer: {phrases.title(name).lower()} is {unjudged}"
     # Less memory and more throughput are both gains, so the memory's log changes its sign.
     logs = [
         -memory - throughput
@@ -101,14 +101,14 @@ def memory_against_throughput(document: RunDocument) -> str:
         if memory is not None and throughput is not None
     ]
     if len(logs) < MINIMUM_BLOCKS:
-        return f"no answer: {facts.counted(len(logs), 'block')} with both figures are too few"
+        return f"no answer: {phrases.counted(len(logs), 'block')} with both figures are too few"
     found = estimate(logs)
     assert found.low is not None and found.high is not None
     word = "larger" if found.low > 1 else "smaller" if found.high < 1 else "not shown to differ"
     return (
         f"{word}: {second}'s factor in steady memory is {format_ratio(found.value)} times its "
         f"factor in throughput (95 % interval {format_ratio(found.low)} to "
-        f"{format_ratio(found.high)}, {facts.counted(len(logs), 'block')})"
+        f"{format_ratio(found.high)}, {phrases.counted(len(logs), 'block')})"
     )
 
 
@@ -147,7 +147,7 @@ def cpu_readings(document: RunDocument) -> list[str]:
             continue
         rate = "" if figure.rate_rps is None else f" at {figure.rate_rps:,.0f} req/s"
         lines.append(
-            f"Ours, {label}{rate}: {facts.quantity(facts.CPU_AT_10K, figure.value)}, "
+            f"Ours, {label}{rate}: {phrases.quantity(facts.CPU_AT_10K, figure.value)}, "
             f"or {figure.value / POST_CPUS:.3g} % of four."
         )
     return lines
@@ -157,8 +157,8 @@ def _sizes(document: RunDocument) -> str:
     parts = []
     for name in ("throughput_rps", "p50_ms", "p99_ms", "rss_steady_bytes", "rss_peak_bytes"):
         ratio = document.ratios.get(name)
-        cell = facts.ratio_cell(ratio)
-        lead = facts.title(name).lower() if not name.startswith("p") else facts.title(name)
+        cell = cells.ratio_cell(ratio)
+        lead = phrases.title(name).lower() if not name.startswith("p") else phrases.title(name)
         if ratio is None or ratio.value is None:
             parts.append(f"{lead}: {cell.reason}")
             continue
@@ -177,7 +177,7 @@ def _break_even(document: RunDocument) -> str:
     if ratio is None or ratio.value is None or ratio.voided_by:
         return "not measured: the CPU a request of the whole system has no ratio"
     if unjudged := _unjudged(ratio):
-        return f"no answer: {facts.title(name).lower()} is {unjudged}"
+        return f"no answer: {phrases.title(name).lower()} is {unjudged}"
     saved = 1 - ratio.value
     if ratio.low is None or ratio.high is None or not saved > 0 or ratio.high >= 1:
         return (
@@ -185,10 +185,10 @@ def _break_even(document: RunDocument) -> str:
             f"{format_ratio(ratio.value)} times the CPU a request of {ratio.over}'s"
         )
     return (
-        f"{ratio.of}'s system (service + Postgres) takes {facts.share(saved)} less CPU a request "
-        f"({facts.share(1 - ratio.high)} to {facts.share(1 - ratio.low)}). Put your own prices in: "
-        f"with a bill of B a month that grows with the CPU, a rewrite that costs C is paid back "
-        f"after C / ({saved:.2f} x B) months"
+        f"{ratio.of}'s system (service + Postgres) takes {phrases.share(saved)} less CPU a request "
+        f"({phrases.share(1 - ratio.high)} to {phrases.share(1 - ratio.low)}). Put your own prices "
+        f"in: with a bill of B a month that grows with the CPU, a rewrite that costs C is paid "
+        f"back after C / ({saved:.2f} x B) months"
     )
 
 
@@ -205,6 +205,6 @@ def _equal_work(records: Sequence[RoundRecord]) -> str:
     equal = sum(row.balances for row in audited)
     return (
         f"equal work was audited in the measured windows: {equal} of "
-        f"{facts.counted(len(audited), 'window')} balance. A service of your own joins with a "
+        f"{phrases.counted(len(audited), 'window')} balance. A service of your own joins with a "
         "service.toml"
     )

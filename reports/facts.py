@@ -1,25 +1,20 @@
-"""What a report says, as plain values: every form of the report is drawn from these.
-
-A figure is never shown without what qualifies it: its marks, the rules that voided it, or the
-reason why there is none.
-"""
+"""What a report says, as plain values: every form of the report is drawn from these."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bakeoff.measure import words
-from bakeoff.measure.document import MetricDocument, RatioDocument, RunDocument
+from bakeoff.measure.document import RatioDocument, RunDocument
 from bakeoff.measure.equality import UNEQUAL_BODIES, UNEQUAL_WORK
-from bakeoff.measure.metrics import METRICS, format_number, format_value
+from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.post import POST_SERVICES
-from bakeoff.measure.records import Finding, RoundRecord
+from bakeoff.measure.records import RoundRecord
 from bakeoff.measure.words import format_ratio
+from reports.cells import Cell, figure_cell, ratio_cell, ratio_interval
+from reports.phrases import counted, quantity, title
 
 CPU_AT_10K = "cpu_percent_at_10k_rps"
-NOTHING = "-"
-NO_RATIO = "no ratio"
 # The rows of the post's table 3, in its order.
 TABLE_3 = (
     "throughput_rps",
@@ -29,24 +24,6 @@ TABLE_3 = (
     "rss_peak_bytes",
     CPU_AT_10K,
 )
-_CLASS_NAMES = {"L": "latency", "C": "throughput and capacity", "U": "CPU", "R": "memory"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure as text. `reason` says why there is none; `voided_by` strikes it out."""
-
-    text: str
-    interval: str = ""
-    marks: tuple[str, ...] = ()
-    voided_by: tuple[str, ...] = ()
-    reason: str | None = None
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """All that qualifies the figure, the gravest first."""
-        voided = tuple(f"voided: {rule}" for rule in self.voided_by)
-        return (*voided, *((self.reason,) if self.reason else ()), *self.marks)
 
 
 @dataclass(frozen=True)
@@ -109,59 +86,6 @@ def null_service(document: RunDocument) -> str | None:
     """The service that was compared with itself, if this is a null test."""
     service = document.experiment.get("null")
     return service if isinstance(service, str) else None
-
-
-def title(name: str) -> str:
-    """A metric's name for people, with a capital; a key that is unknown stands as it is."""
-    known = METRICS.get(name)
-    return _capital(known.title) if known else name
-
-
-def quantity(name: str, value: float) -> str:
-    """A metric's value with its unit."""
-    return format_value(name, value) if name in METRICS else format_number(value)
-
-
-def interval(name: str, low: float | None, high: float | None) -> str:
-    """`1.88 to 1.98 ms`; empty where there is none."""
-    if low is None or high is None:
-        return ""
-    first, last = quantity(name, low), quantity(name, high)
-    number, _, unit = first.partition(" ")
-    return f"{number if last.endswith(unit) else first} to {last}"
-
-
-def figure_cell(name: str, figure: MetricDocument | None) -> Cell:
-    """A metric of one service."""
-    if figure is None:
-        return Cell(NOTHING, reason="not measured")
-    return Cell(
-        text=NOTHING if figure.value is None else quantity(name, figure.value),
-        interval=interval(name, figure.low, figure.high),
-        marks=tuple(figure.marks),
-        voided_by=tuple(figure.voided_by),
-        reason=(figure.reason or "no reason given") if figure.value is None else figure.reason,
-    )
-
-
-def ratio_cell(ratio: RatioDocument | None) -> Cell:
-    """The ratio of the second service to the first."""
-    if ratio is None:
-        return Cell(NOTHING, reason=NO_RATIO)
-    return Cell(
-        text=NOTHING if ratio.value is None else format_ratio(ratio.value),
-        interval=ratio_interval(ratio),
-        marks=tuple(ratio.marks),
-        voided_by=tuple(ratio.voided_by),
-        reason=(ratio.reason or NO_RATIO) if ratio.value is None else ratio.reason,
-    )
-
-
-def ratio_interval(ratio: RatioDocument) -> str:
-    """`0.63 to 0.67`; empty where there is none."""
-    if ratio.low is None or ratio.high is None:
-        return ""
-    return f"{format_ratio(ratio.low)} to {format_ratio(ratio.high)}"
 
 
 def counted_rounds(document: RunDocument, records: Sequence[RoundRecord]) -> list[RoundRecord]:
@@ -252,42 +176,6 @@ def notes(document: RunDocument) -> list[str]:
     return found
 
 
-def optional(value: float | None) -> str:
-    """A number, or a dash."""
-    return NOTHING if value is None else format_number(value)
-
-
-def share(value: float) -> str:
-    """A part of one as per cent, such as `37 %`."""
-    return f"{100 * value:.0f} %"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 round`, `2 rounds`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def touched(finding: Finding) -> str:
-    """The classes of figures that a finding touches, in words."""
-    return ", ".join(_CLASS_NAMES[letter] for letter in finding.touches) or "nothing"
-
-
-def flat(tree: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """A tree of settings as rows of dotted key and value, null as "none"."""
-    if isinstance(tree, dict) and tree:
-        for key, value in tree.items():
-            yield from flat(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, list) and any(isinstance(item, dict | list) for item in tree):
-        for index, value in enumerate(tree):
-            yield from flat(value, f"{path}.{index}")
-    elif isinstance(tree, list):
-        yield path, ", ".join(map(str, tree)) or "none"
-    elif isinstance(tree, bool):
-        yield path, "yes" if tree else "no"
-    else:
-        yield path, "none" if tree is None or tree == {} else str(tree)
-
-
 def _with_post(document: RunDocument, row: Row) -> Row:
     says = document.post_says.get(row.name) or {}
     if any(service not in says for service in POST_SERVICES):
@@ -326,11 +214,6 @@ def _verdict(name: str, ratio: RatioDocument | None) -> Verdict:
     return Verdict(
         name, f"{lead}: {ratio.word} (ratio {format_ratio(ratio.value)}, {span}).", shown=True
     )
-
-
-def _capital(text: str) -> str:
-    # Not of gRPC.
-    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
 
 
 def _unequal_note(document: RunDocument) -> str:

@@ -19,8 +19,10 @@ from bakeoff.measure.metrics import format_bytes, format_number
 from bakeoff.measure.operations import OPERATIONS
 from bakeoff.measure.post import POST_COMPILE_S, POST_LINES, POST_SERVICES
 from bakeoff.measure.words import format_ratio
-from reports.facts import NO_RATIO, NOTHING, Cell, Row, counted
+from reports.cells import NO_RATIO, Cell
+from reports.facts import Row
 from reports.machines import machines
+from reports.phrases import NOTHING, counted
 
 _SIZES = {
     "direct_dependencies": "direct dependencies",

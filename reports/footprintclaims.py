@@ -5,7 +5,7 @@ from bakeoff.measure.footprintsummary import lines_total
 from bakeoff.measure.operations import OPERATIONS
 from bakeoff.measure.post import POST_LINES, POST_SERVICES
 from bakeoff.measure.words import format_ratio
-from reports.facts import NO_RATIO
+from reports.cells import NO_RATIO
 
 _NEARLY_20 = (20.0, 20.0)
 _6_TO_8 = (6.0, 8.0)

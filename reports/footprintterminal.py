@@ -7,7 +7,7 @@ from rich.text import Text
 
 from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.post import POST_LINES_SETUP
-from reports import facts, footprint
+from reports import facts, footprint, phrases
 from reports.terminal import cut, plain, wrapped
 
 _TITLE, _VALUE, _RATIO, _POST = 27, 11, 19, 5
@@ -70,7 +70,7 @@ def _uses(document: FootprintDocument) -> list[tuple[str, str]]:
         found.setdefault(use.title, {})[use.label] = f"{use.cpu} {use.peak.rjust(_PEAK)}"
     lines = [("", ""), (_wide("CPU time, peak memory", labels), "bold")] if found else []
     for title, by_label in found.items():
-        texts = [by_label.get(label, facts.NOTHING) for label in labels]
+        texts = [by_label.get(label, phrases.NOTHING) for label in labels]
         lines.append((_wide(title.capitalize(), texts), ""))
     return lines
 

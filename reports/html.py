@@ -12,7 +12,7 @@ from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.metrics import METRICS
 from bakeoff.measure.post import POST_LINES_SETUP, POST_SETUP, POST_TITLE
 from bakeoff.measure.words import format_percent
-from reports import facts, footprint, footprintclaims
+from reports import facts, footprint, footprintclaims, phrases
 from reports.claims import claims, cpu_readings
 from reports.data import ReportData
 from reports.machines import machines
@@ -35,7 +35,7 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
     counted = [one.record for one in data.rounds]
     uses = use_rows(counted)
     return _template("report.html.j2").render(
-        facts=facts,
+        phrases=phrases,
         document=document,
         records=data.records,
         labels=facts.labels(document),
@@ -56,11 +56,11 @@ def html(data: ReportData, plots: Sequence[Plot]) -> str:
         uses=uses,
         audits=audit_rows(counted),
         checks=facts.checks(document),
-        floor=list(facts.flat(document.floor)) if document.floor else [],
-        environment=list(facts.flat(document.environment)),
-        experiment=list(facts.flat(document.experiment)),
+        floor=list(phrases.flat(document.floor)) if document.floor else [],
+        environment=list(phrases.flat(document.environment)),
+        experiment=list(phrases.flat(document.experiment)),
         builds={
-            label: list(facts.flat(service.build)) for label, service in document.services.items()
+            label: list(phrases.flat(service.build)) for label, service in document.services.items()
         },
         **_footprint(data.footprint),
     )
@@ -74,7 +74,7 @@ def footprint_html(document: FootprintDocument, plots: Sequence[Plot]) -> str:
         heading=footprint.heading(document),
         claims=footprintclaims.answers(document),
         plots=[(plot, _data_uri(plot)) for plot in plots],
-        environment=list(facts.flat(document.environment)),
+        environment=list(phrases.flat(document.environment)),
         **_footprint(document),
     )
 
@@ -112,7 +112,7 @@ def _groups(document: RunDocument) -> list[tuple[str, list[facts.Row]]]:
 def _own_use(uses: Sequence[UseRow]) -> list[str]:
     """How busy each service was at each fixed rate, since latency means little without it."""
     return [
-        f"{use.label} at {use.rate_rps:,.0f} req/s: {facts.share(use.share)} of one core"
+        f"{use.label} at {use.rate_rps:,.0f} req/s: {phrases.share(use.share)} of one core"
         for use in uses
         if use.part == "service" and use.phase == "fixed" and use.rate_rps is not None
     ]

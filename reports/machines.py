@@ -5,7 +5,7 @@ from typing import Any
 
 from bakeoff.measure.document import RunDocument
 from bakeoff.measure.footprint import FootprintDocument
-from reports import facts
+from reports import phrases
 
 
 def machines(document: RunDocument | FootprintDocument) -> list[str]:
@@ -20,7 +20,9 @@ def machines(document: RunDocument | FootprintDocument) -> list[str]:
         parts = [
             known.get("cpu_model"),
             cores(known),
-            facts.quantity("rss_steady_bytes", memory) if isinstance(memory, int | float) else None,
+            phrases.quantity("rss_steady_bytes", memory)
+            if isinstance(memory, int | float)
+            else None,
             f"Linux {known['kernel']}" if known.get("kernel") else None,
         ]
         lines.append(f"{name}: {', '.join(str(part) for part in parts if part) or 'unknown'}")
@@ -29,7 +31,7 @@ def machines(document: RunDocument | FootprintDocument) -> list[str]:
 
 def _cores(host: Mapping[str, Any]) -> str | None:
     cores = host.get("cores")
-    return facts.counted(cores, "core") if isinstance(cores, int) else None
+    return phrases.counted(cores, "core") if isinstance(cores, int) else None
 
 
 def _usable_cores(host: Mapping[str, Any]) -> str | None:
@@ -40,5 +42,5 @@ def _usable_cores(host: Mapping[str, Any]) -> str | None:
     usable: float = len(affinity) if isinstance(affinity, list) and affinity else cores
     if isinstance(quota, int | float):
         usable = min(usable, quota)
-    of_all = facts.counted(cores, "core")
+    of_all = phrases.counted(cores, "core")
     return of_all if usable == cores else f"{usable:g} of {of_all}"

@@ -6,7 +6,7 @@ from bakeoff.measure.document import RunDocument
 from bakeoff.measure.footprint import FootprintDocument
 from bakeoff.measure.post import POST_SERVICES, POST_SETUP, POST_TITLE
 from bakeoff.measure.records import RoundRecord
-from reports import facts
+from reports import facts, phrases
 from reports.claims import claims, cpu_readings
 from reports.footprintmarkdown import footprint_sections
 from reports.machines import machines
@@ -86,7 +86,7 @@ def _validity(document: RunDocument) -> list[str]:
             [
                 escape(text)
                 for text in (
-                    f"{finding.effect} {facts.touched(finding)}",
+                    f"{finding.effect} {phrases.touched(finding)}",
                     finding.rule,
                     finding.where,
                     finding.found,
@@ -150,8 +150,8 @@ def _uses(records: Sequence[RoundRecord]) -> list[str]:
                 row.phase,
                 "closed model" if row.rate_rps is None else f"{row.rate_rps:,.0f}",
                 escape(row.part),
-                facts.optional(row.cpu_us_per_request),
-                facts.share(row.share),
+                phrases.optional(row.cpu_us_per_request),
+                phrases.share(row.share),
             ]
             for row in rows
         ],
@@ -160,5 +160,5 @@ def _uses(records: Sequence[RoundRecord]) -> list[str]:
 
 def _settings(document: RunDocument) -> list[str]:
     tree = {"environment": document.environment, "experiment": document.experiment}
-    lines = table(["setting", "value"], [[escape(k), escape(v)] for k, v in facts.flat(tree)])
+    lines = table(["setting", "value"], [[escape(k), escape(v)] for k, v in phrases.flat(tree)])
     return ["<details><summary>All of them</summary>", "", *lines, "", "</details>"]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from reports import facts
+from reports.cells import Cell
 
 
 def escape(text: str) -> str:
@@ -33,7 +33,7 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def cell(figure: facts.Cell) -> str:
+def cell(figure: Cell) -> str:
     """A figure with its interval and its remarks."""
     text = escape(f"{figure.text} [{figure.interval}]" if figure.interval else figure.text)
     text = f"~~{text}~~" if figure.voided_by else text

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bakeoff.measure.document import RatioDocument
-from reports import facts
+from reports import facts, phrases
 from reports.canvas import Axes, draw, log_scale, name_of, qualified
+from reports.cells import ratio_cell
 from reports.claims import block_logs
 from reports.data import Distribution, ReportData, distribution
 from reports.footprintplots import footprint_plots
@@ -187,7 +188,7 @@ def _ratio_row(
         axes.plot([ratio.low, ratio.high], [y, y], color=colour, linewidth=1.6)
     face = "white" if voided else colour
     axes.plot([ratio.value], [y], "D", color=colour, markerfacecolor=face, markersize=6)
-    cell = facts.ratio_cell(ratio)
+    cell = ratio_cell(ratio)
     text = f"{cell.text}  [{cell.interval}]" if cell.interval else cell.text
     axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
 
@@ -196,7 +197,7 @@ def _ratio_label(name: str, ratio: RatioDocument) -> str:
     qualifiers = ["voided"] if ratio.voided_by else []
     qualifiers += [mark for mark in ratio.marks if mark != "explored"][:1]
     note = f"\n({name_of(', '.join(qualifiers), 32)})" if qualifiers else ""
-    return facts.title(name) + note
+    return phrases.title(name) + note
 
 
 _RATIO_TICKS = (

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from bakeoff.measure.document import RunDocument
 from bakeoff.measure.records import Finding
-from reports import facts
+from reports import facts, phrases
+from reports.cells import NO_RATIO, Cell
 
 WIDTH = 80
 _TITLE, _VALUE, _RATIO, _POST = 28, 10, 20, 4
@@ -86,8 +87,8 @@ def _remarks(row: facts.Row) -> Iterable[str]:
     own = (f"at {row.rate_rps:,.0f} req/s",) if at_rate else ()
     cells = [remark for cell in row.cells for remark in cell.remarks]
     # Where a service has no figure, that the ratio has none either goes without saying.
-    lacking = any(cell.text == facts.NOTHING for cell in row.cells)
-    ratio = () if lacking or row.ratio.reason == facts.NO_RATIO else row.ratio.remarks
+    lacking = any(cell.text == phrases.NOTHING for cell in row.cells)
+    ratio = () if lacking or row.ratio.reason == NO_RATIO else row.ratio.remarks
     return dict.fromkeys((*own, *cells, *ratio))
 
 
@@ -98,12 +99,12 @@ def _letter(letters: dict[str, str], remark: str) -> str:
     return letters[remark]
 
 
-def _value(cell: facts.Cell) -> str:
+def _value(cell: Cell) -> str:
     text = cell.text.replace(" req/s", "/s").replace(" % of a core", " %")
     return f"{_VOID}{text}" if cell.voided_by else text
 
 
-def _ratio(cell: facts.Cell) -> str:
+def _ratio(cell: Cell) -> str:
     text = cell.text
     if cell.interval:
         text += f" [{cell.interval.replace(' to ', ',')}]"
@@ -138,7 +139,7 @@ def _findings(findings: Sequence[Finding]) -> list[Line]:
     for (effect, rule), group in groups.items():
         one = group[0]
         more = f" (and {len(group) - 1} more)" if len(group) > 1 else ""
-        what = f" {facts.touched(one)}" if effect == "voids" else ""
+        what = f" {phrases.touched(one)}" if effect == "voids" else ""
         text = (
             f"{effect}{what}: {rule}: {one.where}: {one.found}, allowed {one.allowed}{more}; "
             f"{one.advice}"
