@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from bakeoff.load.engine import pacing
+from bakeoff.load.engine.arrivals import arrivals_of, drawn_at_once
 from bakeoff.load.engine.lane import Arrival, Lane
 from bakeoff.load.engine.pacing import OpenPacer
 from bakeoff.load.engine.schedule import CHUNK, NEVER_NS, NS, Chunk, Part, Schedule
@@ -203,13 +204,13 @@ def test_few_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 32, 1000])
 def test_few_arrivals_are_drawn_at_once_for_a_part(count: int) -> None:
-    assert pacing._drawn_at_once(Part(0, count)) == min(2048 * count, CHUNK)
+    assert drawn_at_once(Part(0, count)) == min(2048 * count, CHUNK)
 
 
 def test_all_arrivals_are_made_in_order() -> None:
     schedule, part, start_ns = Schedule(10_000, "poisson", 1, 1), Part(1, 3), 12_345
     (whole,) = schedule.chunks(part, 20_000)
-    arrivals = [*pacing._arrivals(schedule.chunks(part, 2000), start_ns)]
+    arrivals = [*arrivals_of(schedule.chunks(part, 2000), start_ns)]
     assert [number for number, _, _ in arrivals] == [*range(1, 3 * len(arrivals), 3)]
     assert [draw for _, draw, _ in arrivals] == whole.draws.tolist()
     assert [due_ns - start_ns for _, _, due_ns in arrivals] == whole.due_ns.tolist()

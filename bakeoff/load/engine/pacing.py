@@ -6,21 +6,13 @@ a lane that comes free takes the first arrival of it that is due.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Final, Protocol
 
+from bakeoff.load.engine.arrivals import arrivals_of, drawn_at_once
 from bakeoff.load.engine.lane import Arrival, Lane
-from bakeoff.load.engine.schedule import (
-    CHUNK,
-    NEVER_NS,
-    NS,
-    Chunk,
-    Part,
-    Schedule,
-    closed_chunks,
-)
+from bakeoff.load.engine.schedule import NEVER_NS, NS, Part, Schedule, closed_chunks
 from bakeoff.load.wire import TAG_WAITED
 from bakeoff.timerfd import TimerFd
 
@@ -29,10 +21,6 @@ from bakeoff.timerfd import TimerFd
 # to which it is done; above it the engine sleeps too little for it to matter.
 _EARLY_NS = 30_000
 _EARLY_UP_TO_RPS = 2000
-# Nothing is sent meanwhile, so few arrivals are drawn at once, and fewer made of them: in a busy
-# engine numpy takes 0.15 ms to draw any at all, and 1.3 ms to draw and make 8,192.
-_DRAWN = 2048
-_MADE = 256
 # The place of its instant in an arrival, and what comes after the last.
 _DUE: Final = 2
 _NEVER: Arrival = (-1, 0.0, NEVER_NS)
@@ -69,29 +57,6 @@ class Pacer(Protocol):
         """When the next arrival is due (NEVER_NS: none any more)."""
 
 
-def _drawn_at_once(part: Part) -> int:
-    """Of the swarm's arrivals."""
-    return min(_DRAWN * part.count, CHUNK)
-
-
-def _arrivals(chunks: Iterator[Chunk], start_ns: int) -> Iterator[Arrival]:
-    """The arrivals of chunks one by one, without a Python frame for each."""
-    return chain.from_iterable(
-        zip(
-            chunk.numbers[made].tolist(),
-            chunk.draws[made].tolist(),
-            (chunk.due_ns[made] + start_ns).tolist(),
-            strict=True,
-        )
-        for chunk in chunks
-        for made in _pieces(len(chunk.numbers))
-    )
-
-
-def _pieces(count: int) -> Iterator[slice]:
-    return (slice(first, first + _MADE) for first in range(0, count, _MADE))
-
-
 class OpenPacer:
     """Arrivals at their instants, whether or not the answers keep up.
 
@@ -110,7 +75,7 @@ class OpenPacer:
         self._schedule = schedule
         self._part = part
         self._start_ns = start_ns
-        self._arrivals = _arrivals(schedule.chunks(part, _drawn_at_once(part)), start_ns)
+        self._arrivals = arrivals_of(schedule.chunks(part, drawn_at_once(part)), start_ns)
         self._first = next(self._arrivals, _NEVER)
         self._idle: list[Lane] = []
         self._timer = TimerFd()
@@ -199,7 +164,7 @@ class ClosedPacer:
         self.waited = 0
         self._pause_s = pause_s
         self._start_ns = start_ns
-        self._arrivals = _arrivals(closed_chunks(seed, part, _drawn_at_once(part)), 0)
+        self._arrivals = arrivals_of(closed_chunks(seed, part, drawn_at_once(part)), 0)
         # Parked lanes, and what will wake up those that pause between two tasks.
         self._idle: dict[Lane, asyncio.TimerHandle | None] = {}
         self._running = False
