@@ -1,9 +1,9 @@
 """Ordinary calls: a head that is known at a glance, a message that is whole, an answer at once.
 
-Nearly every call of a load is one. Where its HEADERS and DATA stand next to each other in what was
-read, it has no stream here: when it is answered, nothing of it is left but its id. Other clients
-send the HEADERS of several calls and then their DATA. Frames that are different in any way are left
-to those who take one after the other.
+Nearly every call of a load is one. Some clients send its HEADERS and DATA next to each other,
+others the HEADERS of several calls and then their DATA. A call that comes whole in one read has no
+stream here: when it is answered, nothing of it is left but its id. Frames that are different in any
+way are left to those who take one after the other.
 """
 
 import struct
@@ -43,7 +43,8 @@ class Express:
         streams, size, received_bytes = self._streams, len(data), 0
         glance, ask, answer = self._glance, self._ask, self._answer
         last, next_id = size - _LEAST_BYTES, streams.last_id + 2
-        # As many as there may be here; each that is answered leaves as much room as there was.
+        # As many as there may be here. When they are answered, those of this read leave as much room
+        # as there was; those of earlier ones leave more, which is for the next read.
         room = streams.room(next_id + size)
         heads: dict[int, Head] = {}
         while position <= last and not streams.refuses_all:

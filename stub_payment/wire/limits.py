@@ -25,7 +25,8 @@ MAXIMUM_SETTINGS_ENTRIES = 32
 STREAM_WINDOW_BYTES = MAXIMUM_MESSAGE_BYTES + 65_536
 CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 # Of the messages of open streams, over all connections of a process: what of each goes beyond its
-# first bytes. A message that comes in one frame is not counted.
+# first bytes. A message that comes in one frame is not counted where the end of its request comes
+# with it.
 MAXIMUM_HELD_BYTES = 8 * 1024 * 1024
 UNCOUNTED_BODY_BYTES = 1024
 # Of answers that the peer does not read.

@@ -66,8 +66,8 @@ class Outbox:
         return stream in self._waiting
 
     def answer_at_once(self, stream_id: int, message: bytes) -> bool:
-        """A message and the status OK, where all of it may go now on a stream that is new. Returns
-        whether it may."""
+        """A message and the status OK, where all of it may go now on a stream that nothing was sent
+        on. Returns whether it may."""
         size = len(message)
         length = PREFIX_BYTES + size
         left = self._window_bytes - length

@@ -127,18 +127,17 @@ class Streams:
             self._received_bytes = 0
 
     def room(self, stream_id: int) -> int:
-        """How many streams the peer may open, with ids up to this one."""
-        if self.refuses_all or stream_id > _LAST_STREAM_ID:
-            return 0
-        return self.maximum - len(self._open)
+        """How many streams the peer may open with ids up to this one, if it may open any."""
+        return self.maximum - len(self._open) if stream_id <= _LAST_STREAM_ID else 0
 
     def opened(self, stream_id: int, head: Head) -> Stream:
-        """A stream that the peer has opened with the last id."""
+        """A stream that the peer has opened."""
         stream = self._open[stream_id] = Stream(stream_id, *head)
         return stream
 
     def expecting_all(self, stream_id: int) -> Stream | None:
-        """The stream if it is open and nothing of its request has come but an ordinary head."""
+        """The stream if it is open, nothing but the head of its request has come, and there is
+        time left and no content-length."""
         stream = self._open.get(stream_id)
         if (
             stream is None

@@ -90,4 +90,5 @@ async def check_alike(
         await peer.turn()
     for peer in (whole, parts, bytewise):
         assert peer.frames == framewise.frames
+        assert peer.connection.open_streams == framewise.connection.open_streams
         assert peer.transport.eof == framewise.transport.eof

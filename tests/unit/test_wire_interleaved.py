@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stub_payment.refusal import DEADLINE_EXCEEDED, NOT_FOUND, OK
 from stub_payment.wire import limits
+from stub_payment.wire import streams as streams_module
 from stub_payment.wire.streams import Streams
 from tests.fakes.http2 import (
     DATA,
@@ -106,6 +107,11 @@ BODIES: list[Body] = [
         frame(DATA, 0, stream, asked(INVOICE)[:20]),
         frame(DATA, END_STREAM, stream, asked(INVOICE)[20:]),
     ],
+    lambda stream: [
+        settings((INITIAL_WINDOW_SIZE, 10)),
+        window_update(stream, 1000),
+        frame(DATA, END_STREAM, stream, asked(INVOICE)),
+    ],
     # What ends the connection.
     lambda stream: [frame(DATA, END_STREAM, stream, asked(LATER)) * 2],
     lambda stream: [body(stream), ended(stream)],
@@ -154,10 +160,9 @@ async def test_calls_are_answered_alike_in_any_order_of_their_frames(
     calls: list[tuple[Head, Body]], choices: list[int], sizes: list[int], wants_request_ids: bool
 ) -> None:
     def session(first: int) -> bytes:
-        streams = range(first, first + 2 * len(calls), 2)
+        ids = range(first, first + 2 * len(calls), 2)
         frames = [
-            [begin(stream), *rest(stream)]
-            for stream, (begin, rest) in zip(streams, calls, strict=True)
+            [begin(stream), *rest(stream)] for stream, (begin, rest) in zip(ids, calls, strict=True)
         ]
         return b"".join(in_turns(frames, choices))
 
@@ -179,6 +184,19 @@ async def test_each_body_is_answered_as_its_frames_are(
         heads = b"".join(head(stream) for stream in streams)
         bodies = b"".join(body(stream) for stream in streams)
         return heads + begin(own) + b"".join(rest(own)) + bodies
+
+    await check_alike(session, [], False)
+
+
+@pytest.mark.parametrize("left", range(4))
+@in_loop
+async def test_the_last_ids_are_used_up_alike(left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, first = peer_whose_calls_are_known()
+    monkeypatch.setattr(streams_module, "_LAST_STREAM_ID", first + 2 * left)
+
+    def session(first: int) -> bytes:
+        ids = range(first, first + 8, 2)
+        return b"".join(map(head, ids)) + b"".join(map(body, ids))
 
     await check_alike(session, [], False)
 
