@@ -43,8 +43,8 @@ class Express:
         streams, size, received_bytes = self._streams, len(data), 0
         glance, ask, answer = self._glance, self._ask, self._answer
         last, next_id = size - _LEAST_BYTES, streams.last_id + 2
-        # As many as there may be here. When they are answered, those of this read leave as much room
-        # as there was; those of earlier ones leave more, which is for the next read.
+        # As many as there may be here. When they are answered, those of this read leave as much
+        # room as there was; those of earlier ones leave more, which is for the next read.
         room = streams.room(next_id + size)
         heads: dict[int, Head] = {}
         while position <= last and not streams.refuses_all:
