@@ -2,15 +2,19 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
+from itertools import chain
 
 import numpy as np
 import pytest
 
+from benchmarks import end_to_end, stubs
 from benchmarks.figures import interleaved, lines, summed_up
 from benchmarks.lateness import compared
 from benchmarks.page import AIMS, page
 from benchmarks.processes import announced, line_of
 from benchmarks.ratios import DIFFERENCES, RATIOS, ratios
+from benchmarks.windows import Window
 
 
 def test_contestants_take_turns_and_their_medians_are_kept_with_the_range() -> None:
@@ -37,6 +41,28 @@ def test_ratios_are_of_what_is_there() -> None:
         **{"stub_wire_us_per_call": 10.0},
     }
     assert ratios(found) == {"generator_over_wrk": 2.0}
+
+
+def test_each_service_and_stub_is_measured_for_its_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ratio is left out where a figure is lacking, so a key that is misspelt would not show."""
+    measured: list[tuple[str, str, list[str]]] = []
+
+    def window(*aim: object) -> Window:
+        *_, command, contestant = aim
+        assert isinstance(contestant, end_to_end.Contestant) and isinstance(command, list)
+        measured.append((contestant.service, contestant.stub, command))
+        return Window(1000, {"stub": 0.1})
+
+    monkeypatch.setattr(stubs, "commands", lambda: {one: [one] for one in ("wire", "grpcio", "go")})
+    monkeypatch.setattr(end_to_end, "_rig", lambda: nullcontext((None, None, "")))
+    monkeypatch.setattr(end_to_end, "_window", window)
+    found = end_to_end.measure(1)
+    wanted = {key for key in chain(*RATIOS.values()) if "_service" in key or "end_to_end" in key}
+    assert len(wanted) == 8 and wanted <= {*found}
+    assert {(service, stub) for service, stub, _ in measured} == {
+        (service, stub) for service in ("go", "rust") for stub in ("wire", "grpcio", "go")
+    }
+    assert all(command == [stub] for _, stub, command in measured)
 
 
 def test_a_program_that_says_nothing_is_ended_and_named() -> None:

@@ -30,6 +30,7 @@ from tests.fakes.http2 import (
     window_update,
 )
 from tests.stub.peer import asked, call, head
+from tests.unit.knowncalls import GIVEN_UP
 from tests.unit.wirepeer import WirePeer, in_loop, shared, shared_methods
 
 CREATE = {":path": "/payment.v1.Payments/CreatePayment"}
@@ -139,7 +140,6 @@ async def test_draining_waits_for_a_call_that_has_just_come(servicer: Servicer) 
 
 # Calls of a load: answered without a message of either.
 
-GIVEN_UP = b"\x20"  # the header table
 ORDINARY = "1b671a64-40d5-491e-99b0-da01ff1f3341"
 ANSWERED = {"GetPayment": 4}, {OK: 4}
 
