@@ -3,11 +3,14 @@
 from locust.stats import RequestStats, StatsEntry, StatsError
 
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.load import wire
+from bakeoff.load.occurrences import counted
 from bakeoff.measure.histograms import Counters
 
 _NS_IN_MS = 1e6
@@ -16,17 +19,22 @@ _NS_IN_MS = 1e6
 def add_samples(stats: RequestStats, samples: Counters, names: list[tuple[str, str]]) -> None:
     """Adds samples to the entries of their names and to the total."""
     tags = samples[:, wire.TAG] // wire.TAG_NAMES
-    for tag in np.unique(tags).tolist():
+    latency_ms = (samples[:, wire.DONE] - samples[:, wire.DUE]) / _NS_IN_MS
+    for tag in counted(tags):
         method, name = names[tag]
-        mine = samples[tags == tag]
-        outcome = mine[:, wire.OUTCOME]
+        mine = tags == tag
+        outcome = samples[:, wire.OUTCOME][mine]
         unexpected = outcome[outcome >= wire.UNEXPECTED] - wire.UNEXPECTED
-        failures = int(len(unexpected) + (outcome <= wire.TIMED_OUT).sum())
-        for entry in (stats.get(name, method), stats.total):
-            _add(entry, mine, failures)
-        for status, count in zip(*np.unique(unexpected, return_counts=True), strict=True):
-            add_error(stats, method, name, f"unexpected status {status}", int(count))
         timed_out = int((outcome == wire.TIMED_OUT).sum())
+        summed = _Summed.of(
+            latency_ms[mine],
+            failures=int(len(unexpected) + (outcome <= wire.TIMED_OUT).sum()),
+            response_bytes=int(samples[:, wire.SIZE][mine].sum()),
+        )
+        for entry in (stats.get(name, method), stats.total):
+            _add(entry, summed)
+        for status, count in counted(unexpected).items():
+            add_error(stats, method, name, f"unexpected status {status}", count)
         if timed_out:
             add_error(stats, method, name, "timed out", timed_out)
 
@@ -42,7 +50,33 @@ def add_error(stats: RequestStats, method: str, name: str, message: str, count: 
     error.last_seen = now
 
 
-def _add(entry: StatsEntry, samples: Counters, failures: int) -> None:
+@dataclass(frozen=True)
+class _Summed:
+    """Samples of one name, as Locust counts them."""
+
+    requests: int
+    failures: int
+    response_bytes: int
+    total_ms: float
+    shortest_ms: float
+    longest_ms: float
+    # By milliseconds, rounded.
+    rounded_ms: dict[int, int]
+
+    @classmethod
+    def of(cls, latency_ms: NDArray[np.float64], failures: int, response_bytes: int) -> Self:
+        return cls(
+            requests=len(latency_ms),
+            failures=failures,
+            response_bytes=response_bytes,
+            total_ms=float(latency_ms.sum()),
+            shortest_ms=float(latency_ms.min()),
+            longest_ms=float(latency_ms.max()),
+            rounded_ms=counted(_rounded(latency_ms)),
+        )
+
+
+def _add(entry: StatsEntry, new: _Summed) -> None:
     now = time.time()
     second = int(now)
     if (
@@ -52,26 +86,28 @@ def _add(entry: StatsEntry, samples: Counters, failures: int) -> None:
     ):
         # What StatsEntry.log does when a second is over.
         entry._cache_response_times(second - 1)
-    times_ms = (samples[:, wire.DONE] - samples[:, wire.DUE]) / _NS_IN_MS
-    entry.num_requests += len(samples)
-    entry.num_reqs_per_sec[second] += len(samples)
-    entry.num_failures += failures
-    if failures:
-        entry.num_fail_per_sec[second] += failures
+    entry.num_requests += new.requests
+    entry.num_reqs_per_sec[second] += new.requests
+    entry.num_failures += new.failures
+    if new.failures:
+        entry.num_fail_per_sec[second] += new.failures
     entry.last_request_timestamp = now
-    entry.total_response_time += float(times_ms.sum())  # type: ignore[assignment]
-    shortest, longest = float(times_ms.min()), float(times_ms.max())
-    if entry.min_response_time is None or shortest < entry.min_response_time:
-        entry.min_response_time = shortest  # type: ignore[assignment]
-    entry.max_response_time = max(entry.max_response_time, longest)  # type: ignore[assignment]
-    for time_ms, count in _rounded(times_ms):
+    entry.total_response_time += new.total_ms  # type: ignore[assignment]
+    shortest_ms = entry.min_response_time
+    if shortest_ms is None or new.shortest_ms < shortest_ms:
+        entry.min_response_time = new.shortest_ms  # type: ignore[assignment]
+    entry.max_response_time = max(entry.max_response_time, new.longest_ms)  # type: ignore[assignment]
+    for time_ms, count in new.rounded_ms.items():
         entry.response_times[time_ms] += count
-    entry.total_content_length += int(samples[:, wire.SIZE].sum())
+    entry.total_content_length += new.response_bytes
 
 
-def _rounded(times_ms: "np.ndarray[Any, np.dtype[np.float64]]") -> list[tuple[int, int]]:
+def _rounded(latency_ms: NDArray[np.float64]) -> Counters:
     """Locust's rounding: to two digits from 100 ms on."""
-    scale = np.select([times_ms < 100, times_ms < 1000, times_ms < 10_000], [1, 10, 100], 1000)
-    rounded = (np.rint(times_ms / scale) * scale).astype(np.int64)
-    values, counts = np.unique(rounded, return_counts=True)
-    return list(zip(values.tolist(), counts.tolist(), strict=True))
+    rounded: Counters = np.rint(latency_ms).astype(np.int64)
+    long = latency_ms >= 100
+    if long.any():
+        times_ms = latency_ms[long]
+        scale = np.select([times_ms < 1000, times_ms < 10_000], [10, 100], 1000)
+        rounded[long] = np.rint(times_ms / scale) * scale
+    return rounded

@@ -21,6 +21,7 @@ from bakeoff.load.locuststats import add_error, add_samples
 from bakeoff.load.settings import RUN_OPTION, host_of, parse_settings
 from bakeoff.load.user import OpenModelUser
 from bakeoff.load.workerrun import WorkerRun, samples_of
+from bakeoff.measure.histograms import Counters
 
 logger = logging.getLogger(__name__)
 
@@ -196,15 +197,17 @@ class Recorder:
         batches = run.take()
         if not batches:
             return None
-        self._tell_locust(run, batches)
-        payload = report.encode(run.report(batches))
+        samples = samples_of(batches)
+        self._tell_locust(run, batches, samples)
+        payload = report.encode(run.report(batches, samples))
         if batches[-1].final:
             run.last = payload
         return payload
 
-    def _tell_locust(self, run: WorkerRun, batches: Sequence[wire.Batch]) -> None:
+    def _tell_locust(
+        self, run: WorkerRun, batches: Sequence[wire.Batch], samples: Counters
+    ) -> None:
         stats, names = self._environment.stats, batches[-1].names
-        samples = samples_of(batches)
         if len(samples):
             add_samples(stats, samples, names)
             run.keep_raw(samples)

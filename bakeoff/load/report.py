@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.load import wire
+from bakeoff.load.occurrences import counted, occurrences
 from bakeoff.measure import histograms
 from bakeoff.measure.histograms import Counters
 from bakeoff.measure.measurement import Answers, Counts
@@ -34,7 +35,7 @@ class SparseCounters(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def of(cls, values_us: Counters) -> Self:
         """Counts values in microseconds."""
-        indices, counts = np.unique(histograms.counter_indices(values_us), return_counts=True)
+        indices, counts = occurrences(histograms.counter_indices(values_us))
         pieces = -(-counts // _PIECE)
         split = np.full(pieces.sum(), _PIECE, np.uint8)
         split[np.cumsum(pieces) - 1] = counts - _PIECE * (pieces - 1)
@@ -145,12 +146,12 @@ def digest(samples: Counters, start_ns: int, elapsed_ns: int) -> Digest:
         errors=_errors(outcome),
         seconds=[
             Second(
-                int(one),
+                one,
                 int((answered & (second == one)).sum()),
                 SparseCounters.of(latency_us[timed & (second == one)]),
                 SparseCounters.of(lateness_us[punctual & (second == one)]),
             )
-            for one in np.unique(second)
+            for one in counted(second)
         ],
     )
 
@@ -158,15 +159,16 @@ def digest(samples: Counters, start_ns: int, elapsed_ns: int) -> Digest:
 def answers(samples: Counters, names: Sequence[str]) -> dict[str, Answers]:
     """The answers by name; `names` are by the index in the samples' tags."""
     found: dict[str, Answers] = {}
-    right = samples[_answered(samples[:, wire.OUTCOME])]
-    indices = right[:, wire.TAG] // wire.TAG_NAMES
-    for index in np.unique(indices).tolist():
-        mine = right[indices == index]
+    right = _answered(samples[:, wire.OUTCOME])
+    indices = samples[:, wire.TAG][right] // wire.TAG_NAMES
+    sizes, hashes = samples[:, wire.SIZE][right], samples[:, wire.HASH][right].view(np.uint64)
+    for index, count in counted(indices).items():
+        mine = indices == index
         new = Answers(
-            answered=len(mine),
-            response_bytes=int(mine[:, wire.SIZE].sum()),
+            answered=count,
+            response_bytes=int(sizes[mine].sum()),
             # 63 bits, so that JSON readers keep them.
-            body_hash_sum=int(mine[:, wire.HASH].view(np.uint64).sum()) & _HASH_MASK,
+            body_hash_sum=int(hashes[mine].sum()) & _HASH_MASK,
         )
         # Two methods may go by one name.
         add_answers(found, {names[index]: new})
@@ -191,8 +193,7 @@ def _answered(outcome: Counters) -> NDArray[np.bool_]:
 
 def _statuses(outcome: Counters) -> dict[str, int]:
     with_status = outcome[outcome > wire.TIMED_OUT]
-    statuses, counts = np.unique(with_status % wire.UNEXPECTED, return_counts=True)
-    return {str(status): int(count) for status, count in zip(statuses, counts, strict=True)}
+    return {str(status): count for status, count in counted(with_status % wire.UNEXPECTED).items()}
 
 
 def _errors(outcome: Counters) -> dict[str, int]:

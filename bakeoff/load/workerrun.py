@@ -44,10 +44,9 @@ class WorkerRun:
         batches, self._batches = self._batches, []
         return batches
 
-    def report(self, batches: Sequence[wire.Batch]) -> Report:
-        """The next report, of these batches."""
+    def report(self, batches: Sequence[wire.Batch], samples: Counters) -> Report:
+        """The next report, of these batches and their samples."""
         last = batches[-1]
-        samples = samples_of(batches)
         summed = report.digest(samples, self.start_ns, last.elapsed_ns)
         self._recorded += summed.recorded
         self._answered += summed.answered
@@ -92,10 +91,11 @@ class WorkerRun:
 
 
 def samples_of(batches: Sequence[wire.Batch]) -> Counters:
-    """All samples of some batches, as rows of `wire.COLUMNS`."""
+    """All samples of some batches, as rows of `wire.COLUMNS`; each column in one piece, since they
+    are read column by column."""
     raw = b"".join(batch.samples for batch in batches)
-    samples: Counters = np.frombuffer(raw, dtype=np.int64).reshape(-1, wire.COLUMNS)
-    return samples
+    samples = np.frombuffer(raw, dtype=np.int64).reshape(-1, wire.COLUMNS)
+    return np.asfortranarray(samples)
 
 
 def _errors(batches: Sequence[wire.Batch]) -> dict[str, int]:

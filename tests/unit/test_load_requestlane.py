@@ -257,6 +257,7 @@ def test_any_method_carries_headers_and_a_body() -> None:
 def test_a_batch_goes_when_it_is_large_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     ten, lanes = 10 * 8 * wire.COLUMNS, 4
     monkeypatch.setattr(run, "_BATCH_BYTES", ten)
+    monkeypatch.setattr(run, "PACKED_AT_ONCE", wire.COLUMNS)
     monkeypatch.setattr(run, "_FLUSH_S", 3600.0)
     batches = run_paths(*(["/"] * 100), lanes=lanes)
     *sizes, _ = [len(batch.samples) for batch in batches]

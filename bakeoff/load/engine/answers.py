@@ -13,6 +13,16 @@ import httptools
 
 # Statuses under it announce another answer (RFC 9110, 15.2).
 _FINAL = 200
+_END_OF_HEAD = b"\r\n\r\n"
+
+# What the parser has made of answers, by their heads, which say all but the body: how long one is
+# with its body, its status and its keep-alive. Most services repeat their heads for a second, until
+# the next date, and looking one up costs a third of parsing it again.
+_known: dict[bytes, tuple[int, int, bool]] = {}
+_KNOWN_AT_MOST = 256
+# Where each head is another, by a request ID perhaps, a connection that has looked so often in vain
+# looks at every so-many-th only.
+_PATIENCE = 32
 
 
 class Owner(Protocol):
@@ -21,10 +31,8 @@ class Owner(Protocol):
     # When the request was sent, as its owner has it; set again where that is put off.
     sent_ns: int
 
-    def answered(
-        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
-    ) -> None:
-        """The answer is whole. Whoever keeps `received`, all of it as it came, copies it."""
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+        """The answer is whole; `received` is all of it as it came."""
 
     def broken(self, done_ns: int, reason: str) -> None:
         """There will be no whole answer to the request under way."""
@@ -48,6 +56,8 @@ class Connection(ABC):
         self._ends: list[tuple[int, bool]] = []
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
+        # Answers in a row whose heads were not known.
+        self._missed = 0
         self._closing = False
         # The other end has sent all that it ever will: what is being read is the last answer.
         self._last = False
@@ -66,42 +76,59 @@ class Connection(ABC):
         """Closes at once; the owner hears `lost`, and `broken` for a request under way does not
         come any more."""
 
-    def data_received(self, data: bytes | memoryview) -> None:
-        """Some bytes have come, which stay there until this returns."""
+    def data_received(self, data: bytes) -> None:
+        """Some bytes have come."""
         now = monotonic_ns()
         if self.ready:
             # Nobody asked for anything: the connection is out of step.
             self.abort()
             return
-        feed = self._feed
-        try:
-            feed(data)
-        except httptools.HttpParserError as error:
-            self._break(now, f"bad HTTP answer: {error}")
-            return
-        ends, pieces = self._ends, self._body
-        if len(ends) == len(pieces) == 1 and not self._begun:
-            # The usual case: all of it in one read.
-            status, keep_alive = ends.pop()
-            body = pieces.pop()
+        missed = self._missed
+        looked = missed < _PATIENCE or not missed % _PATIENCE
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD) if looked else 0
+        known = _known.get(data[:end])
+        if known is not None and known[0] == len(data) and not self._begun:
+            self._missed = 0
+            _, status, keep_alive = known
+            body = data[end:]
         else:
-            self._begun.append(bytes(data))
-            while ends and ends[0][0] < _FINAL:
-                del ends[0]
-            if not ends:
+            self._missed = missed + 1
+            parsed = self._parsed(now, data)
+            if parsed is None:
                 return
-            if len(ends) > 1:
-                self._break(now, "bad HTTP answer: more than one")
-                return
-            status, keep_alive = ends.pop()
-            body, data = b"".join(pieces), b"".join(self._begun)
-            pieces.clear()
-            self._begun.clear()
+            status, keep_alive, body, whole = parsed
+            if looked and end + len(body) == len(data) == len(whole):
+                _remember(data[:end], (len(data), status, keep_alive))
+            data = whole
         if keep_alive and not self._last:
             self.ready = True
         else:
             self.abort()
         self._owner.answered(now, status, body, data)
+
+    def _parsed(self, now: int, data: bytes) -> tuple[int, bool, bytes, bytes] | None:
+        """Status, keep-alive and body of the answer that is whole with `data`, and all of it."""
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._break(now, f"bad HTTP answer: {error}")
+            return None
+        ends, pieces = self._ends, self._body
+        if len(ends) == len(pieces) == 1 and not self._begun:
+            # The usual case: all of it in one read.
+            return *ends.pop(), pieces.pop(), data
+        self._begun.append(data)
+        while ends and ends[0][0] < _FINAL:
+            del ends[0]
+        if not ends:
+            return None
+        if len(ends) > 1:
+            self._break(now, "bad HTTP answer: more than one")
+            return None
+        body, whole = b"".join(pieces), b"".join(self._begun)
+        pieces.clear()
+        self._begun.clear()
+        return *ends.pop(), body, whole
 
     def _new_parser(self) -> httptools.HttpResponseParser:
         """With each message's end its status and its keep-alive, which the parser forgets with it,
@@ -137,3 +164,10 @@ class Connection(ABC):
         head, end, _ = b"".join(self._begun).partition(b"\r\n\r\n")
         head = head.lower()
         return bool(end) and b"\ncontent-length:" not in head and b"\ntransfer-" not in head
+
+
+def _remember(head: bytes, found: tuple[int, int, bool]) -> None:
+    if len(_known) >= _KNOWN_AT_MOST:
+        # Of seconds that are over, by their dates.
+        _known.clear()
+    _known[head] = found

@@ -7,13 +7,15 @@ from collections import Counter
 from bakeoff.load import wire
 from bakeoff.load.wire import RequestError, TaskError
 
+# Numbers in `Books.rows`: of few at a time, each call of `pack` costs as much as a sample.
+PACKED_AT_ONCE = 64 * wire.COLUMNS
 # Of different errors in one batch; the rest is counted under one name.
 _KINDS = 50
 _OTHER = "other errors"
 
 
 class Books:
-    """Samples are appended to `rows`, number by number, and packed when there are some: kept as
+    """Samples are appended to `rows`, number by number, and packed when there are enough: kept as
     Python's numbers they would fill the cache."""
 
     def __init__(self) -> None:
@@ -59,12 +61,11 @@ class Books:
         return len(self._packed)
 
     def pack(self) -> None:
-        """Packs the rows: to be called now and then."""
+        """Packs the rows: to be called when there are PACKED_AT_ONCE or more."""
         rows = self.rows
-        if rows:
-            self._packed += struct.pack(f"={len(rows)}q", *rows)
-            self.recorded += len(rows) // wire.COLUMNS
-            rows.clear()
+        self._packed += struct.pack(f"={len(rows)}q", *rows)
+        self.recorded += len(rows) // wire.COLUMNS
+        rows.clear()
 
     def drain_samples(self) -> bytes:
         """The samples since the last call, as they lie in memory."""

@@ -83,9 +83,7 @@ class Exchange(Lane):
                 turn.set_result(None)
                 return
 
-    def answered(
-        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
-    ) -> None:
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
         expect = self._expect
         right = status == expect or (expect is None and status < wire.ERROR)
         sent_ns, self.sent_ns = self.sent_ns, 0
@@ -98,7 +96,7 @@ class Exchange(Lane):
             crc32(body),
             self._tag,
         )
-        response = Response(status, body, bytes(received))
+        response = Response(status, body, received)
         if not right:
             self._deliver(None, RequestFailed(f"unexpected status {status}", response))
         elif self._answer is None:

@@ -79,9 +79,7 @@ class Lane(ABC):
         """Starts an arrival on a lane that is free; `mark` is TAG_WAITED or 0."""
 
     @abstractmethod
-    def answered(
-        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
-    ) -> None:
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
         """The answer to the request under way is whole."""
 
     @abstractmethod

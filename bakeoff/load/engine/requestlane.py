@@ -57,9 +57,7 @@ class RequestLane(Lane):
         self._due_ns = due_ns
         connection.write(data)
 
-    def answered(
-        self, done_ns: int, status: int, body: bytes, received: bytes | memoryview
-    ) -> None:
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
         expect = self._expect
         if status >= wire.ERROR if expect is None else status != expect:
             status += wire.UNEXPECTED

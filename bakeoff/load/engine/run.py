@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic_ns
 
 from bakeoff.load import wire
-from bakeoff.load.engine.books import Books
+from bakeoff.load.engine.books import PACKED_AT_ONCE, Books
 from bakeoff.load.engine.lane import OPEN_DEADLINE_S, Lane
 from bakeoff.load.engine.lanes import make_lanes
 from bakeoff.load.engine.mix import Mix
@@ -39,6 +39,7 @@ class Run:
         self._emit = emit
         self._loop = asyncio.get_running_loop()
         self._books = Books()
+        self._rows = self._books.rows
         self._timeout_ns = int(order.timeout_s * NS)
         self._poller = Poller(self._after_turn)
         # Lanes are handed to the pacer when there is one.
@@ -157,10 +158,11 @@ class Run:
     def _after_turn(self) -> None:
         if self._pacer is not None:
             self._pacer.catch_up()
-        books = self._books
-        books.pack()
-        if books.packed_bytes >= _BATCH_BYTES and not self._over:
-            self._emit(self._batch(final=False))
+        if len(self._rows) >= PACKED_AT_ONCE:
+            books = self._books
+            books.pack()
+            if books.packed_bytes >= _BATCH_BYTES and not self._over:
+                self._emit(self._batch(final=False))
 
     def _flush(self) -> None:
         if not self._over:

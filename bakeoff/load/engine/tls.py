@@ -34,7 +34,7 @@ class TlsConnection(Connection, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes | memoryview) -> None:
+    def data_received(self, data: bytes) -> None:
         # The stream may have more of what it has decrypted already.
         if not self._closing:
             super().data_received(data)

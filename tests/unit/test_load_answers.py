@@ -1,0 +1,219 @@
+"""Answers whose heads have come before are not parsed again, and come out as if they were."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bakeoff.load.engine import answers
+from bakeoff.load.engine.answers import Connection
+
+Note = tuple[object, ...]
+
+
+class Owner:
+    """Notes what it hears, and asks again at once."""
+
+    def __init__(self) -> None:
+        self.sent_ns = 1
+        self.notes: list[Note] = []
+        self.connection: Connection
+
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
+        self.notes.append((status, body, received, self.connection.ready))
+        self.connection.ready = False
+
+    def broken(self, done_ns: int, reason: str) -> None:
+        self.notes.append(("broken", reason))
+
+    def lost(self) -> None:
+        self.notes.append(("lost",))
+
+
+class Fed(Connection):
+    """A connection that is handed what it receives."""
+
+    fed = 0
+
+    async def open(self) -> None:
+        raise NotImplementedError
+
+    def write(self, request: bytes) -> None:
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        self.ready = False
+        self._closing = True
+
+    def receive(self, *pieces: bytes) -> None:
+        """Hands over pieces as long as the connection is open."""
+        feed = self._parser.feed_data
+
+        def counted(data: Any) -> None:
+            self.fed += 1
+            feed(data)
+
+        self._feed = counted
+        for piece in pieces:
+            if not self._closing:
+                self.data_received(piece)
+
+
+class Forgetful(dict[bytes, tuple[int, int, bool]]):
+    """Remembers nothing."""
+
+    def __setitem__(self, head: bytes, found: tuple[int, int, bool]) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[bytes, tuple[int, int, bool]]]:
+    mine: dict[bytes, tuple[int, int, bool]] = {}
+    monkeypatch.setattr(answers, "_known", mine)
+    yield mine
+
+
+def connected() -> tuple[Fed, Owner]:
+    owner = Owner()
+    owner.connection = Fed(owner)
+    assert isinstance(owner.connection, Fed)
+    return owner.connection, owner
+
+
+def answer(body: bytes, status: int = 200, head: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d X\r\n%bContent-Length: %d\r\n\r\n%b" % (status, head, len(body), body)
+
+
+def with_id(number: int) -> bytes:
+    return answer(b"abc", head=b"X-Request-Id: %d\r\n" % number)
+
+
+def test_a_head_that_has_come_before_is_not_parsed_again() -> None:
+    connection, owner = connected()
+    connection.receive(answer(b"abc"), answer(b"xyz"), answer(b"\r\n\r"))
+    assert connection.fed == 1
+    assert [note[1] for note in owner.notes] == [b"abc", b"xyz", b"\r\n\r"]
+    # Nor on another connection.
+    other, owner = connected()
+    other.receive(answer(b"123"))
+    assert (other.fed, owner.notes) == (0, [(200, b"123", answer(b"123"), True)])
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        b"HTTP/1.1 103 X\r\nLink: x\r\n\r\n" + answer(b"a"),
+        b"\r\n\r\n" + answer(b"a"),
+    ],
+    ids=["chunks", "hints", "empty lines before"],
+)
+def test_a_head_that_does_not_say_all_is_not_remembered(
+    one: bytes, known: dict[bytes, object]
+) -> None:
+    connection, owner = connected()
+    connection.receive(one, one)
+    assert (connection.fed, known) == (2, {})
+    assert [note[0] for note in owner.notes[:2]] == [owner.notes[0][0]] * 2
+
+
+def test_a_head_that_came_in_two_pieces_is_not_remembered(known: dict[bytes, object]) -> None:
+    connection, owner = connected()
+    whole = answer(b"abc")
+    cut = whole.index(b"\r\n\r\n")
+    connection.receive(whole[:cut], whole[cut:])
+    assert (len(owner.notes), known) == (1, {})
+
+
+def test_a_known_head_with_another_length_is_parsed() -> None:
+    connection, owner = connected()
+    whole = answer(b"abc")
+    connection.receive(whole, whole[:-1], whole[-1:], whole, whole + whole)
+    assert connection.fed == 4
+    assert [note[0] for note in owner.notes] == [200, 200, 200, "broken"]
+
+
+def test_the_end_of_keep_alive_is_remembered() -> None:
+    last = answer(b"abc", head=b"Connection: close\r\n")
+    for fed in (1, 0):
+        connection, owner = connected()
+        connection.receive(last)
+        assert (connection.fed, owner.notes) == (fed, [(200, b"abc", last, False)])
+
+
+def test_where_each_head_is_another_few_are_looked_up(known: dict[bytes, object]) -> None:
+    connection, owner = connected()
+    rounds = 10
+    connection.receive(*map(with_id, range(answers._PATIENCE * rounds)))
+    assert len(owner.notes) == connection.fed == answers._PATIENCE * rounds
+    assert len(known) == answers._PATIENCE + rounds - 1
+    # And when they are the same again, that is found out.
+    connection.receive(*[answer(b"abc")] * 3 * answers._PATIENCE)
+    before = connection.fed
+    connection.receive(*[answer(b"abc")] * answers._PATIENCE)
+    assert connection.fed == before
+
+
+def test_no_more_heads_are_remembered_than_is_said(known: dict[bytes, object]) -> None:
+    for number in range(3 * answers._KNOWN_AT_MOST):
+        connection, owner = connected()
+        connection.receive(with_id(number), with_id(number))
+        assert connection.fed == 1
+        assert len(owner.notes) == 2
+        assert len(known) <= answers._KNOWN_AT_MOST
+
+
+BODIES = st.sampled_from([b"", b"a", b"bc", b"\r\n\r\n", b"HTTP/1.1 200 X\r\n\r\n"])
+ONES = st.one_of(
+    BODIES.map(answer),
+    BODIES.map(lambda body: answer(body, 500)),
+    BODIES.map(lambda body: answer(body, head=b"Connection: close\r\n")),
+    BODIES.map(lambda body: answer(body, head=b"Connection: keep-alive\r\n")),
+    st.sampled_from(
+        [
+            answer(b"a").replace(b"1.1", b"1.0"),
+            answer(b"abc")[:-1],
+            answer(b"abc") + b"d",
+            b"HTTP/1.1 103 X\r\n\r\n" + answer(b"a"),
+            b"HTTP/1.1 204 X\r\n\r\n",
+            b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 X\r\n\r\nabc",
+            b"HTP/1.1 200 X\r\n\r\n",
+        ]
+    ),
+)
+CUTS = st.lists(st.integers(1, 80), max_size=3)
+
+
+@given(st.lists(st.tuples(ONES, CUTS), max_size=12))
+def test_what_is_known_changes_no_answer(all_of_it: list[tuple[bytes, list[int]]]) -> None:
+    pieces = [
+        piece
+        for one, cuts in all_of_it
+        for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(one)], strict=True)
+        if (piece := one[start:end])
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_known", {})
+        connection, owner = connected()
+        # Twice, so that all heads that can be known are.
+        connection.receive(*pieces)
+        if connection._closing:
+            connection, again = connected()
+            connection.receive(*pieces)
+            owner.notes += again.notes
+        else:
+            connection.receive(*pieces)
+        patch.setattr(answers, "_known", Forgetful())
+        other, expected = connected()
+        other.receive(*pieces)
+        if other._closing:
+            other, again = connected()
+            other.receive(*pieces)
+            expected.notes += again.notes
+        else:
+            other.receive(*pieces)
+    assert owner.notes == expected.notes
+    assert connection._closing == other._closing
