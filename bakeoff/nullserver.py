@@ -5,6 +5,7 @@ listens and ends on SIGTERM. Modes: `at-once`; `fixed` (--ms); `lognormal` (medi
 `stall` (--ms, but holds everything for the first --hold-ms of each --period-ms); `mm1` (one server
 with a queue, exponential service of mean --ms).
 
+With --request-ids each answer has an X-Request-Id of its own, so that no two have the same head.
 With --log FILE it keeps, for each request to a path that ends in /NUMBER, the number and when it
 was received and answered (nanoseconds of CLOCK_MONOTONIC), and writes them on SIGTERM as rows of
 three 64-bit integers.
@@ -13,13 +14,14 @@ three 64-bit integers.
 import argparse
 import asyncio
 import heapq
+import itertools
 import json
 import random
 import re
 import signal
 import socket
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic_ns
 from typing import cast
@@ -30,10 +32,7 @@ from bakeoff.timerfd import TimerFd
 
 _NS_IN_MS = 1_000_000
 _BODY = b'{"ok":true}'
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-    len(_BODY),
-    _BODY,
-)
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(_BODY)
 _END = b"\r\n\r\n"
 _NUMBER = re.compile(rb"[A-Z]+ \S*?/(\d+) HTTP")
 
@@ -42,10 +41,12 @@ AnswerAt = Callable[[int], int]
 
 
 class Server:
-    """Answers requests at the instants that `answer_at` names (None: at once)."""
+    """Answers requests at the instants that `answer_at` names (None: at once), with the next of
+    `answers`."""
 
-    def __init__(self, answer_at: AnswerAt | None, *, log: bool) -> None:
+    def __init__(self, answer_at: AnswerAt | None, answers: Iterator[bytes], *, log: bool) -> None:
         self.answer_at = answer_at
+        self.answers = answers
         self.log: array[int] | None = array("q") if log else None
         self._due: list[tuple[int, int, int, int, asyncio.Transport]] = []
         self._order = 0
@@ -78,7 +79,7 @@ class Server:
         if self.log is not None:
             self.log.extend((number, received_ns, monotonic_ns()))
         if not transport.is_closing():
-            transport.write(_ANSWER)
+            transport.write(next(self.answers))
 
 
 class Requests(asyncio.Protocol):
@@ -97,13 +98,25 @@ class Requests(asyncio.Protocol):
         plain = server.answer_at is None and server.log is None and not self._rest
         if plain and data.endswith(_END) and data.count(_END) == 1:
             # Nothing to know of the request but that it is there.
-            self._transport.write(_ANSWER)
+            self._transport.write(next(server.answers))
             return
         received_ns = monotonic_ns()
         *requests, self._rest = (self._rest + data).split(_END)
         for request in requests:
             found = _NUMBER.match(request)
             server.take(received_ns, int(found[1]) if found else -1, self._transport)
+
+
+def same_answers() -> Iterator[bytes]:
+    """The same answer again and again."""
+    return itertools.repeat(_HEAD + b"\r\n" + _BODY)
+
+
+def answers_with_ids() -> Iterator[bytes]:
+    """Answers that differ in their X-Request-Id, as long as a UUID."""
+    return (
+        b"%bX-Request-Id: %036x\r\n\r\n%b" % (_HEAD, number, _BODY) for number in itertools.count()
+    )
 
 
 def fixed(ms: float) -> AnswerAt:
@@ -161,7 +174,8 @@ async def serve(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = Server(policy(options), log=options.log is not None)
+    answers = answers_with_ids() if options.request_ids else same_answers()
+    server = Server(policy(options), answers, log=options.log is not None)
     listener = await loop.create_server(
         lambda: Requests(server), options.host, options.port, backlog=socket.SOMAXCONN
     )
@@ -187,6 +201,7 @@ def main() -> None:
     parser.add_argument("--hold-ms", type=float, default=500.0)
     parser.add_argument("--period-ms", type=float, default=5000.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--request-ids", action="store_true")
     parser.add_argument("--log")
     uvloop.run(serve(parser.parse_args()))
 

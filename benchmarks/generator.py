@@ -25,13 +25,15 @@ PACED = ROOT / "benchmarks" / "paced.py"
 def measure(repeats: int) -> dict[str, list[float]]:
     """Microseconds of CPU a request, by key. wrk is left out where it is not installed; it has no
     paced mode."""
-    with null_server() as url:
+    with null_server() as url, null_server("--request-ids") as url_with_ids:
         contestants: dict[str, Callable[[], float]] = {
             "generator_us_per_request": partial(ours, url),
             "fasthttpuser_us_per_request": partial(fast_http_user, url),
+            "generator_us_per_request_with_ids": partial(ours, url_with_ids),
         }
         if shutil.which("wrk"):
             contestants["wrk_us_per_request"] = partial(wrk, url)
+            contestants["wrk_us_per_request_with_ids"] = partial(wrk, url_with_ids)
         for pace in PACES_RPS:
             contestants[f"generator_us_per_request_at_{pace}"] = partial(ours, url, pace)
             contestants[f"fasthttpuser_us_per_request_at_{pace}"] = partial(

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 # By name: what over what.
 RATIOS = {
     "generator_over_wrk": ("generator_us_per_request", "wrk_us_per_request"),
+    "generator_over_wrk_with_ids": (
+        "generator_us_per_request_with_ids",
+        "wrk_us_per_request_with_ids",
+    ),
     "generator_over_fasthttpuser": ("generator_us_per_request", "fasthttpuser_us_per_request"),
     "stub_wire_over_grpcio": ("stub_wire_us_per_call", "stub_grpcio_us_per_call"),
     "stub_wire_over_go": ("stub_wire_us_per_call", "stub_go_us_per_call"),

@@ -1,14 +1,27 @@
 """The null server's answers are those that the truth tests expect."""
 
+import itertools
 import random
 
 import numpy as np
 import pytest
 import scipy
 
-from bakeoff.nullserver import fixed, lognormal, mm1, stall
+from bakeoff.nullserver import answers_with_ids, fixed, lognormal, mm1, same_answers, stall
 
 MS = 1_000_000
+
+
+def test_answers_with_ids_differ_in_their_heads_alone() -> None:
+    plain = next(same_answers())
+    heads = set()
+    for answer in itertools.islice(answers_with_ids(), 300):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        *rest, number = head.split(b"\r\n")
+        assert b"\r\n".join(rest) + b"\r\n\r\n" + body == plain
+        assert number.startswith(b"X-Request-Id: ") and len(number.split()[1]) == 36
+        heads.add(head)
+    assert len(heads) == 300
 
 
 def test_fixed() -> None:

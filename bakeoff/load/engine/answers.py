@@ -18,7 +18,9 @@ _END_OF_HEAD = b"\r\n\r\n"
 # What the parser has made of answers, by their heads, which say all but the body: how long one is
 # with its body, its status and its keep-alive. Most services repeat their heads for a second, until
 # the next date, and looking one up costs a third of parsing it again.
-_known: dict[bytes, tuple[int, int, bool]] = {}
+Found = tuple[int, int, bool]
+_known: dict[bytes, Found] = {}
+_nothing: dict[bytes, Found] = {}
 _KNOWN_AT_MOST = 256
 # Where each head is another, by a request ID perhaps, a connection that has looked so often in vain
 # looks at every so-many-th only.
@@ -56,7 +58,8 @@ class Connection(ABC):
         self._ends: list[tuple[int, bool]] = []
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
-        # Answers in a row whose heads were not known.
+        # Where heads are looked up, and how many in a row were not known.
+        self._heads = _known
         self._missed = 0
         self._closing = False
         # The other end has sent all that it ever will: what is being read is the last answer.
@@ -83,22 +86,19 @@ class Connection(ABC):
             # Nobody asked for anything: the connection is out of step.
             self.abort()
             return
-        missed = self._missed
-        looked = missed < _PATIENCE or not missed % _PATIENCE
-        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD) if looked else 0
-        known = _known.get(data[:end])
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        known = self._heads.get(data[:end])
         if known is not None and known[0] == len(data) and not self._begun:
             self._missed = 0
             _, status, keep_alive = known
             body = data[end:]
         else:
-            self._missed = missed + 1
             parsed = self._parsed(now, data)
             if parsed is None:
                 return
             status, keep_alive, body, whole = parsed
-            if looked and end + len(body) == len(data) == len(whole):
-                _remember(data[:end], (len(data), status, keep_alive))
+            if end + len(body) == len(data) == len(whole):
+                self._met(data[:end], (len(data), status, keep_alive))
             data = whole
         if keep_alive and not self._last:
             self.ready = True
@@ -129,6 +129,17 @@ class Connection(ABC):
         pieces.clear()
         self._begun.clear()
         return *ends.pop(), body, whole
+
+    def _met(self, head: bytes, found: Found) -> None:
+        """Remembers a head that was not known, if this connection still looks them up."""
+        if self._heads is _known:
+            if len(_known) >= _KNOWN_AT_MOST:
+                # Of seconds that are over, by their dates.
+                _known.clear()
+            _known[head] = found
+        self._missed += 1
+        in_vain = self._missed >= _PATIENCE and self._missed % _PATIENCE
+        self._heads = _nothing if in_vain else _known
 
     def _new_parser(self) -> httptools.HttpResponseParser:
         """With each message's end its status and its keep-alive, which the parser forgets with it,
@@ -164,10 +175,3 @@ class Connection(ABC):
         head, end, _ = b"".join(self._begun).partition(b"\r\n\r\n")
         head = head.lower()
         return bool(end) and b"\ncontent-length:" not in head and b"\ntransfer-" not in head
-
-
-def _remember(head: bytes, found: tuple[int, int, bool]) -> None:
-    if len(_known) >= _KNOWN_AT_MOST:
-        # Of seconds that are over, by their dates.
-        _known.clear()
-    _known[head] = found
