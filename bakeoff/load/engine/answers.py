@@ -18,9 +18,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 # What the parser has made of answers, by their heads, which say all but the body: how long one is
 # with its body, its status and its keep-alive. Most services repeat their heads for a second, until
 # the next date, and looking one up costs a third of parsing it again.
-Found = tuple[int, int, bool]
-_known: dict[bytes, Found] = {}
-_nothing: dict[bytes, Found] = {}
+_known: dict[bytes, tuple[int, int, bool]] = {}
 _KNOWN_AT_MOST = 256
 # Where each head is another, by a request ID perhaps, a connection that has looked so often in vain
 # looks at every so-many-th only.
@@ -58,8 +56,8 @@ class Connection(ABC):
         self._ends: list[tuple[int, bool]] = []
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
-        # Where heads are looked up, and how many in a row were not known.
-        self._heads = _known
+        # Heads are looked up, and how many in a row were not known, or not looked up.
+        self._looks = True
         self._missed = 0
         self._closing = False
         # The other end has sent all that it ever will: what is being read is the last answer.
@@ -86,38 +84,44 @@ class Connection(ABC):
             # Nobody asked for anything: the connection is out of step.
             self.abort()
             return
-        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        known = self._heads.get(data[:end])
+        known = None
+        if self._looks:
+            end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+            known = _known.get(data[:end])
         if known is not None and known[0] == len(data) and not self._begun:
             self._missed = 0
             _, status, keep_alive = known
             body = data[end:]
         else:
-            parsed = self._parsed(now, data)
-            if parsed is None:
+            try:
+                self._feed(data)
+            except httptools.HttpParserError as error:
+                self._break(now, f"bad HTTP answer: {error}")
                 return
-            status, keep_alive, body, whole = parsed
-            if end + len(body) == len(data) == len(whole):
-                self._met(data[:end], (len(data), status, keep_alive))
-            data = whole
+            ends, pieces = self._ends, self._body
+            if len(ends) == len(pieces) == 1 and not self._begun:
+                # The usual case: all of it in one read.
+                status, keep_alive = ends.pop()
+                body = pieces.pop()
+                self._missed += 1
+                if self._looks or not self._missed % _PATIENCE:
+                    self._met(data, len(body), status, keep_alive)
+            else:
+                pieced = self._pieced_together(now, data)
+                if pieced is None:
+                    return
+                status, keep_alive, body, data = pieced
         if keep_alive and not self._last:
             self.ready = True
         else:
             self.abort()
         self._owner.answered(now, status, body, data)
 
-    def _parsed(self, now: int, data: bytes) -> tuple[int, bool, bytes, bytes] | None:
-        """Status, keep-alive and body of the answer that is whole with `data`, and all of it."""
-        try:
-            self._feed(data)
-        except httptools.HttpParserError as error:
-            self._break(now, f"bad HTTP answer: {error}")
-            return None
-        ends, pieces = self._ends, self._body
-        if len(ends) == len(pieces) == 1 and not self._begun:
-            # The usual case: all of it in one read.
-            return *ends.pop(), pieces.pop(), data
+    def _pieced_together(self, now: int, data: bytes) -> tuple[int, bool, bytes, bytes] | None:
+        """Status, keep-alive, body and all of an answer that was not whole in one read, if it is
+        whole now."""
         self._begun.append(data)
+        ends, pieces = self._ends, self._body
         while ends and ends[0][0] < _FINAL:
             del ends[0]
         if not ends:
@@ -130,16 +134,15 @@ class Connection(ABC):
         self._begun.clear()
         return *ends.pop(), body, whole
 
-    def _met(self, head: bytes, found: Found) -> None:
-        """Remembers a head that was not known, if this connection still looks them up."""
-        if self._heads is _known:
+    def _met(self, data: bytes, body_bytes: int, status: int, keep_alive: bool) -> None:
+        """Remembers the head of an answer that was not known, or not looked up."""
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        if end + body_bytes == len(data):
             if len(_known) >= _KNOWN_AT_MOST:
                 # Of seconds that are over, by their dates.
                 _known.clear()
-            _known[head] = found
-        self._missed += 1
-        in_vain = self._missed >= _PATIENCE and self._missed % _PATIENCE
-        self._heads = _nothing if in_vain else _known
+            _known[data[:end]] = (len(data), status, keep_alive)
+        self._looks = self._missed < _PATIENCE or not self._missed % _PATIENCE
 
     def _new_parser(self) -> httptools.HttpResponseParser:
         """With each message's end its status and its keep-alive, which the parser forgets with it,
