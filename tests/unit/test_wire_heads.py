@@ -406,6 +406,18 @@ def test_huffman_reads_what_hpack_writes(text: bytes) -> None:
     assert decode(coded) == text
 
 
+def test_huffman_needs_no_symbols_where_its_steps_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coded = Encoder().huffman_coder.encode(b"0190f5a0-7b7a-7000-8000-00805f9b34fb")
+    check(coded)
+    monkeypatch.delattr("stub_payment.wire.huffman.decode")
+    check(coded)
+    for code in Encoder().huffman_coder.encode(b"\x16"), coded[:-1] + b"\xff":
+        with pytest.raises(NameError):  # what is not known, or no end, is decoded
+            check(code)
+
+
 @pytest.mark.parametrize(
     "coded",
     [
