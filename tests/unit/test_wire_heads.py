@@ -413,9 +413,8 @@ def test_huffman_needs_no_symbols_where_its_steps_are_known(
     check(coded)
     monkeypatch.delattr("stub_payment.wire.huffman.decode")
     check(coded)
-    for code in Encoder().huffman_coder.encode(b"\x16"), coded[:-1] + b"\xff":
-        with pytest.raises(NameError):  # what is not known, or no end, is decoded
-            check(code)
+    with pytest.raises(NameError):  # what has no end is decoded, to say why
+        check(coded + b"\xff")
 
 
 @pytest.mark.parametrize(
