@@ -116,7 +116,39 @@ def test_a_head_that_does_not_say_all_is_not_remembered(
     connection, owner = connected()
     connection.receive(one, one)
     assert (connection.fed, known) == (2, {})
-    assert [note[0] for note in owner.notes[:2]] == [owner.notes[0][0]] * 2
+    assert [note[:2] for note in owner.notes] == [(200, b"a")] * 2
+
+
+def test_an_empty_answer_is_known_too() -> None:
+    connection, owner = connected()
+    nothing = b"HTTP/1.1 204 X\r\n\r\n"
+    connection.receive(nothing, nothing, answer(b""), answer(b""))
+    assert connection.fed == 2
+    assert [note[:2] for note in owner.notes] == [(204, b"")] * 2 + [(200, b"")] * 2
+
+
+@pytest.mark.parametrize("cut", [1, 20, 33, 50, 75, 80, 90])
+def test_what_is_announced_is_not_taken_for_the_answer(cut: int) -> None:
+    connection, owner = connected()
+    whole = b"HTTP/1.1 103 X\r\nLink: x\r\n\r\n" + answer(b"abcdefghijklmnopqrstuvwxyz")
+    for _ in range(2):
+        connection.receive(whole[:cut], whole[cut:])
+    assert owner.notes == [(200, b"abcdefghijklmnopqrstuvwxyz", whole, True)] * 2
+
+
+def test_the_rest_of_an_answer_is_not_looked_up() -> None:
+    inner = answer(b"abc")
+    outer = answer(inner)
+    cut = len(outer) - len(inner)
+    connection, owner = connected()
+    connection.receive(inner, outer[:cut], outer[cut:])
+    assert [note[1] for note in owner.notes] == [b"abc", inner]
+
+
+def test_an_answer_that_leaves_http_is_none() -> None:
+    connection, owner = connected()
+    connection.receive(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    assert owner.notes == [("broken", "bad HTTP answer: it leaves HTTP")]
 
 
 def test_a_head_that_came_in_two_pieces_is_not_remembered(known: dict[bytes, object]) -> None:
@@ -157,6 +189,15 @@ def test_where_each_head_is_another_few_are_looked_up(known: dict[bytes, object]
     assert connection.fed == before
 
 
+def test_where_most_heads_are_new_few_are_looked_up(known: dict[bytes, object]) -> None:
+    connection, owner = connected()
+    rounds = 10 * answers._PATIENCE
+    for number in range(rounds):
+        connection.receive(answer(b"abc"), with_id(2 * number), with_id(2 * number + 1))
+    assert len(owner.notes) == 3 * rounds
+    assert len(known) < rounds / 2
+
+
 def test_no_more_heads_are_remembered_than_is_said(known: dict[bytes, object]) -> None:
     for number in range(3 * answers._KNOWN_AT_MOST):
         connection, owner = connected()
@@ -166,7 +207,7 @@ def test_no_more_heads_are_remembered_than_is_said(known: dict[bytes, object]) -
         assert len(known) <= answers._KNOWN_AT_MOST
 
 
-BODIES = st.sampled_from([b"", b"a", b"bc", b"\r\n\r\n", b"HTTP/1.1 200 X\r\n\r\n"])
+BODIES = st.sampled_from([b"", b"a", b"bc", b"\r\n\r\n", answer(b"a")])
 ONES = st.one_of(
     BODIES.map(answer),
     BODIES.map(lambda body: answer(body, 500)),

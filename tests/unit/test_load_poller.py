@@ -129,6 +129,60 @@ def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socke
     assert next(note for note in notes if note.startswith("a ")) == "a heard"
 
 
+def test_an_answer_that_nobody_has_asked_for_yet_is_none(listener: socket.socket) -> None:
+    """The first of two fills a read, so that the second comes while the next request waits."""
+    notes: list[str] = []
+
+    async def run() -> None:
+        poller = Poller(lambda: notes.append("over"))
+        asker, end = await connected(poller, "a", notes, listener)
+        asker.ask()
+        end.recv(4096)
+        head, _, body = ANSWER.partition(b"\r\n\r\n")
+        filler = b"\r\nX-A: "
+        filler += b"x" * (asker.connection._read_bytes - len(ANSWER) - len(filler))
+        end.sendall(head + filler + b"\r\n\r\n" + body + ANSWER)
+        async with asyncio.timeout(DEADLINE_S):
+            while "a lost" not in notes:
+                await asyncio.sleep(0.001)
+        # Nor is the next request sent.
+        assert end.recv(4096) == b""
+        end.close()
+        poller.close()
+
+    asyncio.run(run())
+    mine = [note for note in notes if note.startswith("a ")]
+    assert mine == ["a heard", "a broken", "a lost"]
+
+
+def test_a_long_answer_makes_the_next_reads_longer(listener: socket.socket) -> None:
+    notes: list[str] = []
+
+    async def run() -> None:
+        poller = Poller(lambda: notes.append("over"))
+        asker, end = await connected(poller, "a", notes, listener)
+        first_bytes = asker.connection._read_bytes
+        for filler_bytes, longer in ((0, False), (2 * first_bytes, True)):
+            notes.clear()
+            asker.ask()
+            end.recv(4096)
+            head, _, body = ANSWER.partition(b"\r\n\r\n")
+            end.sendall(head + b"\r\nX-A: " + b"x" * filler_bytes + b"\r\n\r\n" + body)
+            async with asyncio.timeout(DEADLINE_S):
+                while "a heard" not in notes:
+                    await asyncio.sleep(0.001)
+            assert (asker.connection._read_bytes > 2 * first_bytes) == longer
+            end.recv(4096)
+            asker.connection.ready = True
+        asker.connection.abort()
+        end.close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        poller.close()
+
+    asyncio.run(run())
+
+
 def test_an_answer_before_all_of_its_request_is_the_connection_s_last(
     listener: socket.socket,
 ) -> None:

@@ -15,6 +15,7 @@ import trustme
 
 from bakeoff.load import OpenModelUser, Request, wire
 from bakeoff.load.engine import run
+from bakeoff.load.engine.books import Books
 from bakeoff.load.engine.lane import Lane
 from bakeoff.load.engine.run import Run
 from bakeoff.load.engine.schedule import NS, Part, Schedule
@@ -265,6 +266,23 @@ def test_a_batch_goes_when_it_is_large_and_none_is_lost(monkeypatch: pytest.Monk
     # As soon as there are enough, at the end of a turn.
     assert ten <= min(sizes) <= max(sizes) < ten + lanes * 8 * wire.COLUMNS
     assert len(outcomes(batches)) == batches[-1].sent == batches[-1].scheduled >= 100 * lanes
+
+
+def test_samples_are_packed_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[int] = []
+    pack = Books.pack
+
+    def noted(books: Books) -> None:
+        # A batch that goes at once has nothing more to pack.
+        packed.extend([len(books.rows)] if books.rows else [])
+        pack(books)
+
+    monkeypatch.setattr(Books, "pack", noted)
+    monkeypatch.setattr(run, "_FLUSH_S", 3600.0)
+    batches = run_paths(*(["/"] * 100), lanes=4)
+    *whole, _ = packed
+    assert len(whole) >= 6 and min(whole) >= run.PACKED_AT_ONCE
+    assert sum(packed) == wire.COLUMNS * batches[-1].sent >= wire.COLUMNS * 400
 
 
 @pytest.mark.parametrize("secured", [False, True])

@@ -417,6 +417,13 @@ def test_huffman_needs_no_symbols_where_its_steps_are_known(
         check(coded + b"\xff")
 
 
+def test_huffman_does_not_mistake_what_is_known_for_what_is_not() -> None:
+    """A code may pass through the state that stands for steps that are not known."""
+    check(Encoder().huffman_coder.encode(b"a \x16e"))
+    with pytest.raises(HuffmanError):
+        check(b"\xff\xff\xff\xff\x17")
+
+
 @pytest.mark.parametrize(
     "coded",
     [

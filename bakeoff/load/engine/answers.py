@@ -20,8 +20,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 # the next date, and looking one up costs a third of parsing it again.
 _known: dict[bytes, tuple[int, int, bool]] = {}
 _KNOWN_AT_MOST = 256
-# Where each head is another, by a request ID perhaps, a connection that has looked so often in vain
-# looks at every so-many-th only.
+# Where most heads are new, by a request ID perhaps, a connection that has looked in vain so much
+# more often than not looks up one in so many only.
 _PATIENCE = 32
 
 
@@ -56,7 +56,7 @@ class Connection(ABC):
         self._ends: list[tuple[int, bool]] = []
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
-        # Heads are looked up, and how many in a row were not known, or not looked up.
+        # Heads are looked up; and how many more of them were new, or not looked up, than known.
         self._looks = True
         self._missed = 0
         self._closing = False
@@ -89,7 +89,8 @@ class Connection(ABC):
             end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
             known = _known.get(data[:end])
         if known is not None and known[0] == len(data) and not self._begun:
-            self._missed = 0
+            if self._missed:
+                self._missed -= 1
             _, status, keep_alive = known
             body = data[end:]
         else:
@@ -98,11 +99,14 @@ class Connection(ABC):
             except httptools.HttpParserError as error:
                 self._break(now, f"bad HTTP answer: {error}")
                 return
+            except httptools.HttpParserUpgrade:
+                self._break(now, "bad HTTP answer: it leaves HTTP")
+                return
             ends, pieces = self._ends, self._body
-            if len(ends) == len(pieces) == 1 and not self._begun:
+            if len(ends) == 1 >= len(pieces) and ends[0][0] >= _FINAL and not self._begun:
                 # The usual case: all of it in one read.
                 status, keep_alive = ends.pop()
-                body = pieces.pop()
+                body = pieces.pop() if pieces else b""
                 self._missed += 1
                 if self._looks or not self._missed % _PATIENCE:
                     self._met(data, len(body), status, keep_alive)

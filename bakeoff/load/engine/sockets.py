@@ -95,6 +95,9 @@ class SocketConnection(Connection):
                 self._close(None)
                 return
             if self._unsent:
+                if self in self._poller.senders:
+                    self._break(monotonic_ns(), "bad HTTP answer: more than one")
+                    return
                 # Answered before all of the request was taken, whose rest the server would read as
                 # the next one.
                 self._last = True
