@@ -15,7 +15,7 @@ import trustme
 
 from bakeoff.load import OpenModelUser, Request, wire
 from bakeoff.load.engine import run
-from bakeoff.load.engine.books import Books
+from bakeoff.load.engine.books import PACKED_AT_ONCE, Books
 from bakeoff.load.engine.lane import Lane
 from bakeoff.load.engine.run import Run
 from bakeoff.load.engine.schedule import NS, Part, Schedule
@@ -281,7 +281,7 @@ def test_samples_are_packed_many_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(run, "_FLUSH_S", 3600.0)
     batches = run_paths(*(["/"] * 100), lanes=4)
     *whole, _ = packed
-    assert len(whole) >= 6 and min(whole) >= run.PACKED_AT_ONCE
+    assert len(whole) >= 6 and min(whole) >= PACKED_AT_ONCE
     assert sum(packed) == wire.COLUMNS * batches[-1].sent >= wire.COLUMNS * 400
 
 
