@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import chain
 
 import numpy as np
 import pytest
 
-from benchmarks import end_to_end, stubs
+from benchmarks import end_to_end, generator, stubs
 from benchmarks.figures import interleaved, lines, summed_up
 from benchmarks.lateness import compared
 from benchmarks.page import AIMS, page
@@ -63,6 +64,28 @@ def test_each_service_and_stub_is_measured_for_its_ratios(monkeypatch: pytest.Mo
         (service, stub) for service in ("go", "rust") for stub in ("wire", "grpcio", "go")
     }
     assert all(command == [stub] for _, stub, command in measured)
+
+
+def test_the_generator_is_measured_for_its_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each head is another, too, and wrk beside it on the same server."""
+
+    def window(name: str) -> Callable[..., float]:
+        def measured(url: str, rate_rps: float | None = None) -> float:
+            servers[name].append(url if rate_rps is None else f"{url} at {rate_rps}")
+            return 1.0
+
+        return measured
+
+    servers: dict[str, list[str]] = {"ours": [], "wrk": [], "fast_http_user": []}
+    monkeypatch.setattr(generator, "null_server", lambda *said: nullcontext(" ".join(said)))
+    monkeypatch.setattr("shutil.which", lambda _: "wrk")
+    for name in servers:
+        monkeypatch.setattr(generator, name, window(name))
+    found = generator.measure(1)
+    wanted = {key for name, keys in RATIOS.items() if "generator" in name for key in keys}
+    assert len(wanted) == 5 and wanted <= {*found}
+    assert servers["wrk"] == ["", "--request-ids"]
+    assert servers["ours"] == ["", "--request-ids", " at 1000", " at 4000"]
 
 
 def test_a_program_that_says_nothing_is_ended_and_named() -> None:

@@ -72,6 +72,19 @@ def sends(notes: list[str], asker: Asker) -> None:
     asker.connection.flush = noted  # type: ignore[method-assign]
 
 
+async def noted(notes: list[str], wanted: str) -> None:
+    """Waits for a note."""
+    async with asyncio.timeout(DEADLINE_S):
+        while wanted not in notes:
+            await asyncio.sleep(0.001)
+
+
+def with_filler(filler: bytes) -> bytes:
+    """ANSWER with one header more."""
+    head, _, body = ANSWER.partition(b"\r\n\r\n")
+    return head + b"\r\nX-A: " + filler + b"\r\n\r\n" + body
+
+
 def test_a_turn_hears_all_before_it_sends(listener: socket.socket) -> None:
     notes: list[str] = []
 
@@ -118,9 +131,7 @@ def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socke
         # The answer, and at once the end of the connection.
         end.sendall(ANSWER)
         end.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(DEADLINE_S):
-            while "a lost" not in notes:
-                await asyncio.sleep(0.001)
+        await noted(notes, "a lost")
         assert end.recv(4096) == b""
         end.close()
         poller.close()
@@ -138,13 +149,9 @@ def test_an_answer_that_nobody_has_asked_for_yet_is_none(listener: socket.socket
         asker, end = await connected(poller, "a", notes, listener)
         asker.ask()
         end.recv(4096)
-        head, _, body = ANSWER.partition(b"\r\n\r\n")
-        filler = b"\r\nX-A: "
-        filler += b"x" * (asker.connection._read_bytes - len(ANSWER) - len(filler))
-        end.sendall(head + filler + b"\r\n\r\n" + body + ANSWER)
-        async with asyncio.timeout(DEADLINE_S):
-            while "a lost" not in notes:
-                await asyncio.sleep(0.001)
+        missing_bytes = asker.connection._read_bytes - len(with_filler(b""))
+        end.sendall(with_filler(b"x" * missing_bytes) + ANSWER)
+        await noted(notes, "a lost")
         # Nor is the next request sent.
         assert end.recv(4096) == b""
         end.close()
@@ -166,11 +173,8 @@ def test_a_long_answer_makes_the_next_reads_longer(listener: socket.socket) -> N
             notes.clear()
             asker.ask()
             end.recv(4096)
-            head, _, body = ANSWER.partition(b"\r\n\r\n")
-            end.sendall(head + b"\r\nX-A: " + b"x" * filler_bytes + b"\r\n\r\n" + body)
-            async with asyncio.timeout(DEADLINE_S):
-                while "a heard" not in notes:
-                    await asyncio.sleep(0.001)
+            end.sendall(with_filler(b"x" * filler_bytes))
+            await noted(notes, "a heard")
             assert (asker.connection._read_bytes > 2 * first_bytes) == longer
             end.recv(4096)
             asker.connection.ready = True
@@ -194,9 +198,7 @@ def test_an_answer_before_all_of_its_request_is_the_connection_s_last(
         # More than the kernel takes for a server that reads nothing.
         asker.ask(bytes(64_000_000))
         end.sendall(ANSWER)
-        async with asyncio.timeout(DEADLINE_S):
-            while "a lost" not in notes:
-                await asyncio.sleep(0.001)
+        await noted(notes, "a lost")
         end.close()
         poller.close()
 

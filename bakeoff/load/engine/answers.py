@@ -179,6 +179,6 @@ class Connection(ABC):
 
     def _ended_by_close(self) -> bool:
         """An answer without length, which ends where the connection does (RFC 9112, 6.3)."""
-        head, end, _ = b"".join(self._begun).partition(b"\r\n\r\n")
+        head, end, _ = b"".join(self._begun).partition(_END_OF_HEAD)
         head = head.lower()
         return bool(end) and b"\ncontent-length:" not in head and b"\ntransfer-" not in head
