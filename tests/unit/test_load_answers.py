@@ -14,16 +14,18 @@ Note = tuple[object, ...]
 
 
 class Owner:
-    """Notes what it hears, and asks again at once."""
+    """Notes what it hears, and has a request with the number of each answer ready."""
 
     def __init__(self) -> None:
         self.sent_ns = 1
         self.notes: list[Note] = []
         self.connection: Connection
 
-    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
-        self.notes.append((status, body, received, self.connection.ready))
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> bytes | None:
+        ready = self.connection.ready
+        self.notes.append((status, body, received, ready))
         self.connection.ready = False
+        return b"%d" % len(self.notes) if ready else None
 
     def broken(self, done_ns: int, reason: str) -> None:
         self.notes.append(("broken", reason))
@@ -37,6 +39,10 @@ class Fed(Connection):
 
     fed = 0
 
+    def __init__(self, owner: "Owner") -> None:
+        super().__init__(owner)
+        self.requests: list[bytes] = []
+
     async def open(self) -> None:
         raise NotImplementedError
 
@@ -45,7 +51,7 @@ class Fed(Connection):
 
     def abort(self) -> None:
         self.ready = False
-        self._closing = True
+        self.closing = True
 
     def receive(self, *pieces: bytes) -> None:
         """Hands over pieces as long as the connection is open."""
@@ -57,20 +63,22 @@ class Fed(Connection):
 
         self._feed = counted
         for piece in pieces:
-            if not self._closing:
-                self.data_received(piece)
+            if not self.closing:
+                request = self.data_received(piece)
+                if request is not None:
+                    self.requests.append(request)
 
 
-class Forgetful(dict[bytes, tuple[int, int, bool]]):
+class Forgetful(dict[bytes, tuple[int, int]]):
     """Remembers nothing."""
 
-    def __setitem__(self, head: bytes, found: tuple[int, int, bool]) -> None:
+    def __setitem__(self, head: bytes, found: tuple[int, int]) -> None:
         pass
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[bytes, tuple[int, int, bool]]]:
-    mine: dict[bytes, tuple[int, int, bool]] = {}
+def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[bytes, tuple[int, int]]]:
+    mine: dict[bytes, tuple[int, int]] = {}
     monkeypatch.setattr(answers, "_known", mine)
     yield mine
 
@@ -167,12 +175,41 @@ def test_a_known_head_with_another_length_is_parsed() -> None:
     assert [note[0] for note in owner.notes] == [200, 200, 200, "broken"]
 
 
-def test_the_end_of_keep_alive_is_remembered() -> None:
+def test_an_answer_that_ends_the_connection_is_not_remembered(known: dict[bytes, object]) -> None:
     last = answer(b"abc", head=b"Connection: close\r\n")
-    for fed in (1, 0):
+    for _ in range(2):
         connection, owner = connected()
         connection.receive(last)
-        assert (connection.fed, owner.notes) == (fed, [(200, b"abc", last, False)])
+        assert (connection.fed, owner.notes) == (1, [(200, b"abc", last, False)])
+        assert connection.requests == []
+    assert known == {}
+
+
+def test_the_next_request_comes_with_the_end_of_its_answer() -> None:
+    connection, _ = connected()
+    whole = answer(b"abc")
+    # Parsed, looked up, and in pieces.
+    connection.receive(whole, whole, whole[:9], whole[9:], whole)
+    assert connection.fed == 3
+    assert connection.requests == [b"1", b"2", b"3", b"4"]
+
+
+def test_after_an_answer_in_pieces_heads_are_looked_up_again() -> None:
+    connection, _ = connected()
+    whole = answer(b"abc")
+    connection.receive(whole, whole[:9], whole[9:])
+    before = connection.fed
+    connection.receive(whole, whole)
+    assert connection.fed == before
+
+
+def test_but_not_where_most_heads_are_new() -> None:
+    connection, _ = connected()
+    whole = answer(b"abc")
+    connection.receive(*map(with_id, range(answers._PATIENCE + 1)), whole[:9], whole[9:])
+    before = connection.fed
+    connection.receive(answer(b"", head=b"X-Request-Id: 0\r\n"), with_id(0))
+    assert connection.fed == before + 2
 
 
 def test_where_each_head_is_another_few_are_looked_up(known: dict[bytes, object]) -> None:
@@ -238,7 +275,7 @@ CUTS = st.lists(st.integers(1, 80), max_size=3)
 
 
 def heard_twice(
-    pieces: list[bytes], memory: dict[bytes, tuple[int, int, bool]]
+    pieces: list[bytes], memory: dict[bytes, tuple[int, int]]
 ) -> tuple[list[Note], bool]:
     """What comes of pieces, the second time with all heads known that can be, and whether the
     connection is closed at last."""
@@ -247,10 +284,10 @@ def heard_twice(
         connection, owner = connected()
         connection.receive(*pieces)
         notes = owner.notes
-        if connection._closing:
+        if connection.closing:
             connection, owner = connected()
         connection.receive(*pieces)
-    return (notes if notes is owner.notes else notes + owner.notes), connection._closing
+    return (notes if notes is owner.notes else notes + owner.notes), connection.closing
 
 
 @given(st.lists(st.tuples(ONES, CUTS), max_size=12))

@@ -1,13 +1,15 @@
 """The turns of the engine's poller: all that has come is heard, then what is to go is sent."""
 
 import asyncio
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
 from zlib import crc32
 
 import pytest
 
+from bakeoff.load.engine import poller as poller_module
 from bakeoff.load.engine.poller import Poller
 from bakeoff.load.engine.sockets import SocketConnection
 
@@ -23,24 +25,31 @@ def listener() -> Iterator[socket.socket]:
 
 
 class Asker:
-    """Sends its next request as soon as it has an answer, and notes both."""
+    """Asks again as soon as it has an answer, which it notes: by its connection, or by writing."""
 
-    def __init__(self, name: str, notes: list[str]) -> None:
+    def __init__(self, name: str, notes: list[str], *, writes: bool) -> None:
         self.name = name
+        self.writes = writes
         self.notes = notes
         self.sent_ns = 0
         self.handed_over_ns = 0
         self.connection: SocketConnection
 
-    def ask(self, body: bytes = b"") -> None:
+    def request(self) -> bytes:
         self.connection.ready = False
         self.sent_ns = self.handed_over_ns = monotonic_ns()
-        self.connection.write(f"GET /{self.name} HTTP/1.1\r\n\r\n".encode() + body)
+        return f"GET /{self.name} HTTP/1.1\r\n\r\n".encode()
 
-    def answered(self, done_ns: int, status: int, body: bytes, received: object) -> None:
+    def ask(self, body: bytes = b"") -> None:
+        self.connection.write(self.request() + body)
+
+    def answered(self, done_ns: int, status: int, body: bytes, received: object) -> bytes | None:
         assert (status, crc32(body)) == (200, crc32(b"a"))
         self.notes.append(f"{self.name} heard")
+        if not self.writes:
+            return self.request()
         self.ask()
+        return None
 
     def broken(self, done_ns: int, reason: str) -> None:
         self.notes.append(f"{self.name} broken")
@@ -50,10 +59,10 @@ class Asker:
 
 
 async def connected(
-    poller: Poller, name: str, notes: list[str], listener: socket.socket
+    poller: Poller, name: str, notes: list[str], listener: socket.socket, *, writes: bool = False
 ) -> tuple[Asker, socket.socket]:
     """An asker, and the server's end of its connection."""
-    asker = Asker(name, notes)
+    asker = Asker(name, notes, writes=writes)
     asker.connection = SocketConnection(asker, poller, *listener.getsockname())
     await asker.connection.open()
     end = listener.accept()[0]
@@ -61,15 +70,21 @@ async def connected(
     return asker, end
 
 
-def sends(notes: list[str], asker: Asker) -> None:
-    """Notes what the connection of an asker puts off and then sends."""
-    flush = asker.connection.flush
+@pytest.fixture
+def sends(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Asker], None]:
+    """Notes what the poller sends for an asker."""
+    names: dict[int, tuple[list[str], str]] = {}
 
-    def noted() -> None:
-        notes.append(f"{asker.name} sent")
-        flush()
+    def noted(descriptor: int, data: bytes) -> int:
+        notes, name = names[descriptor]
+        notes.append(f"{name} sent")
+        return os.write(descriptor, data)
 
-    asker.connection.flush = noted  # type: ignore[method-assign]
+    def watch(notes: list[str], asker: Asker) -> None:
+        names[asker.connection.descriptor] = notes, asker.name
+
+    monkeypatch.setattr(poller_module, "os_write", noted)
+    return watch
 
 
 async def noted(notes: list[str], wanted: str) -> None:
@@ -85,12 +100,15 @@ def with_filler(filler: bytes) -> bytes:
     return head + b"\r\nX-A: " + filler + b"\r\n\r\n" + body
 
 
-def test_a_turn_hears_all_before_it_sends(listener: socket.socket) -> None:
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_turn_hears_all_before_it_sends(
+    listener: socket.socket, sends: Callable[[list[str], Asker], None], writes: bool
+) -> None:
     notes: list[str] = []
 
     async def run() -> None:
         poller = Poller(lambda: notes.append("over"))
-        pairs = [await connected(poller, name, notes, listener) for name in "ab"]
+        pairs = [await connected(poller, name, notes, listener, writes=writes) for name in "ab"]
         for asker, end in pairs:
             sends(notes, asker)
             # Outside of a turn it goes at once.
@@ -120,12 +138,15 @@ def test_a_turn_hears_all_before_it_sends(listener: socket.socket) -> None:
     assert (set(notes[:2]), set(notes[2:4]), notes[4]) == (heard, sent, "over")
 
 
-def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socket.socket) -> None:
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(
+    listener: socket.socket, writes: bool
+) -> None:
     notes: list[str] = []
 
     async def run() -> None:
         poller = Poller(lambda: notes.append("over"))
-        asker, end = await connected(poller, "a", notes, listener)
+        asker, end = await connected(poller, "a", notes, listener, writes=writes)
         asker.ask()
         end.recv(4096)
         # The answer, and at once the end of the connection.
@@ -140,13 +161,16 @@ def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(listener: socke
     assert next(note for note in notes if note.startswith("a ")) == "a heard"
 
 
-def test_an_answer_that_nobody_has_asked_for_yet_is_none(listener: socket.socket) -> None:
+@pytest.mark.parametrize("writes", [False, True])
+def test_an_answer_that_nobody_has_asked_for_yet_is_none(
+    listener: socket.socket, writes: bool
+) -> None:
     """The first of two fills a read, so that the second comes while the next request waits."""
     notes: list[str] = []
 
     async def run() -> None:
         poller = Poller(lambda: notes.append("over"))
-        asker, end = await connected(poller, "a", notes, listener)
+        asker, end = await connected(poller, "a", notes, listener, writes=writes)
         asker.ask()
         end.recv(4096)
         missing_bytes = asker.connection._read_bytes - len(with_filler(b""))

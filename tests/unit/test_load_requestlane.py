@@ -5,6 +5,7 @@ from locust import task
 import asyncio
 import random
 import ssl
+import time
 from pathlib import Path
 from typing import ClassVar
 from zlib import crc32
@@ -18,7 +19,7 @@ from bakeoff.load.engine import run
 from bakeoff.load.engine.books import PACKED_AT_ONCE, Books
 from bakeoff.load.engine.lane import Lane
 from bakeoff.load.engine.run import Run
-from bakeoff.load.engine.schedule import NS, Part, Schedule
+from bakeoff.load.engine.schedule import NS, Part, Schedule, closed_chunks
 from bakeoff.load.engine.sockets import SocketConnection
 from bakeoff.load.engine.tls import TlsConnection
 from bakeoff.load.workerrun import samples_of
@@ -196,6 +197,50 @@ def test_answers_come_over_tls_too(authority: trustme.CA, path: str) -> None:
     batches = run_paths(path, path, lanes=2, tls=server_context(authority, "127.0.0.1"))
     assert outcomes(batches)[:4] == [200] * 4
     assert batches[-1].reconnects == (4 if path == "/close" else 0)
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_a_request_is_sent_when_it_goes_and_not_when_its_task_begins(
+    authority: trustme.CA, over_tls: bool
+) -> None:
+    makes_s = 0.01
+
+    class Tested(OpenModelUser):
+        asked = 0
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            self.asked += 1
+            time.sleep(makes_s)
+            return self.request.get("/")
+
+    tls = server_context(authority, "127.0.0.1") if over_tls else None
+    batches = run_user(Tested, lambda users, _: users[0].asked > 3, lanes=1, tls=tls)
+    samples = samples_of(batches)
+    assert (samples[1:, wire.SENT] - samples[:-1, wire.DONE]).min() >= makes_s * NS
+    assert (samples[:, wire.DUE] == samples[:, wire.SENT]).all()
+
+
+# In the closed model; and where the lane is late for each arrival, and takes the next.
+@pytest.mark.parametrize("rate_rps", [None, 10_000.0])
+def test_a_user_knows_the_number_and_the_draw_of_each_arrival(rate_rps: float | None) -> None:
+    known: list[tuple[int, float]] = []
+
+    class Tested(OpenModelUser):
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            known.append((self.arrival, self.draw))
+            return self.request.get("/")
+
+    batches = run_user(Tested, lambda *_: len(known) > 50, lanes=1, rate_rps=rate_rps)
+    if rate_rps is None:
+        chunk = next(closed_chunks(1, Part(0, 1)))
+    else:
+        chunk = next(Schedule(rate_rps, "poisson", 1, 0).chunks(Part(0, 1)))
+    told = list(zip(chunk.numbers.tolist(), chunk.draws.tolist(), strict=True))
+    assert known[:50] == told[:50]
+    waited = samples_of(batches)[:50, wire.TAG] % wire.TAG_NAMES == wire.TAG_WAITED
+    assert np.count_nonzero(waited) > 25 if rate_rps else not waited.any()
 
 
 def test_a_certificate_for_another_name_is_no_connection(authority: trustme.CA) -> None:

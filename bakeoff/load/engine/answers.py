@@ -15,10 +15,10 @@ import httptools
 _FINAL = 200
 _END_OF_HEAD = b"\r\n\r\n"
 
-# What the parser has made of answers, by their heads, which say all but the body: how long one is
-# with its body, its status and its keep-alive. Most services repeat their heads for a second, until
-# the next date, and looking one up costs a third of parsing it again.
-_known: dict[bytes, tuple[int, int, bool]] = {}
+# What the parser has made of answers that keep the connection alive, by their heads, which say all
+# but the body: how long one is with its body, and its status. Most services repeat their heads for
+# a second, until the next date, and looking one up costs a third of parsing it again.
+_known: dict[bytes, tuple[int, int]] = {}
 _KNOWN_AT_MOST = 256
 # Where most heads are new, by a request ID perhaps, a connection that has looked in vain so much
 # more often than not looks up one in so many only.
@@ -31,8 +31,9 @@ class Owner(Protocol):
     # When the request was sent, as its owner has it; set again where that is put off.
     sent_ns: int
 
-    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
-        """The answer is whole; `received` is all of it as it came."""
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> bytes | None:
+        """The answer is whole; `received` is all of it as it came. Gives the next request, which
+        the connection sends, if there is one at once."""
 
     def broken(self, done_ns: int, reason: str) -> None:
         """There will be no whole answer to the request under way."""
@@ -48,7 +49,7 @@ class Connection(ABC):
     """
 
     def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+        self.owner = owner
         # Of the answer under way: the pieces of its body, what of it has come before its end, and
         # the status and the keep-alive of each message that has ended (1xx announce another).
         self._body: list[bytes] = []
@@ -56,11 +57,11 @@ class Connection(ABC):
         self._ends: list[tuple[int, bool]] = []
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
-        # Heads are looked up; and how many more of them were new, or not looked up, than known.
+        # The head of what comes next is looked up: it is no rest of an answer, and not the last.
+        # And how many more heads were new, or not looked up, than known.
         self._looks = True
         self._missed = 0
-        self._closing = False
-        # The other end has sent all that it ever will: what is being read is the last answer.
+        self.closing = False
         self._last = False
         self.ready = False
 
@@ -77,54 +78,61 @@ class Connection(ABC):
         """Closes at once; the owner hears `lost`, and `broken` for a request under way does not
         come any more."""
 
-    def data_received(self, data: bytes) -> None:
-        """Some bytes have come."""
+    def data_received(self, data: bytes) -> bytes | None:
+        """Some bytes have come; gives the next request, if there is one at once."""
         now = monotonic_ns()
         if self.ready:
             # Nobody asked for anything: the connection is out of step.
             self.abort()
-            return
-        known = None
+            return None
         if self._looks:
             end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
             known = _known.get(data[:end])
-        if known is not None and known[0] == len(data) and not self._begun:
-            if self._missed:
-                self._missed -= 1
-            _, status, keep_alive = known
-            body = data[end:]
+            if known is not None and known[0] == len(data):
+                if self._missed:
+                    self._missed -= 1
+                self.ready = True
+                return self.owner.answered(now, known[1], data[end:], data)
+        return self._parse(now, data)
+
+    def _parse(self, now: int, data: bytes) -> bytes | None:
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._break(now, f"bad HTTP answer: {error}")
+            return None
+        except httptools.HttpParserUpgrade:
+            self._break(now, "bad HTTP answer: it leaves HTTP")
+            return None
+        ends, pieces = self._ends, self._body
+        if len(ends) == 1 >= len(pieces) and ends[0][0] >= _FINAL and not self._begun:
+            # The usual case: all of it in one read.
+            status, keep_alive = ends.pop()
+            body = pieces.pop() if pieces else b""
+            self._missed += 1
+            if self._looks or not self._missed % _PATIENCE:
+                self._met(data, len(body), status, keep_alive)
         else:
-            try:
-                self._feed(data)
-            except httptools.HttpParserError as error:
-                self._break(now, f"bad HTTP answer: {error}")
-                return
-            except httptools.HttpParserUpgrade:
-                self._break(now, "bad HTTP answer: it leaves HTTP")
-                return
-            ends, pieces = self._ends, self._body
-            if len(ends) == 1 >= len(pieces) and ends[0][0] >= _FINAL and not self._begun:
-                # The usual case: all of it in one read.
-                status, keep_alive = ends.pop()
-                body = pieces.pop() if pieces else b""
-                self._missed += 1
-                if self._looks or not self._missed % _PATIENCE:
-                    self._met(data, len(body), status, keep_alive)
-            else:
-                pieced = self._pieced_together(now, data)
-                if pieced is None:
-                    return
-                status, keep_alive, body, data = pieced
+            pieced = self._pieced_together(now, data)
+            if pieced is None:
+                return None
+            status, keep_alive, body, data = pieced
         if keep_alive and not self._last:
             self.ready = True
         else:
             self.abort()
-        self._owner.answered(now, status, body, data)
+        return self.owner.answered(now, status, body, data)
+
+    def _is_last(self) -> None:
+        """The other end has sent all that it ever will: what is being read is the last answer."""
+        self._last = True
+        self._looks = False
 
     def _pieced_together(self, now: int, data: bytes) -> tuple[int, bool, bytes, bytes] | None:
         """Status, keep-alive, body and all of an answer that was not whole in one read, if it is
         whole now."""
         self._begun.append(data)
+        self._looks = False
         ends, pieces = self._ends, self._body
         while ends and ends[0][0] < _FINAL:
             del ends[0]
@@ -136,16 +144,17 @@ class Connection(ABC):
         body, whole = b"".join(pieces), b"".join(self._begun)
         pieces.clear()
         self._begun.clear()
+        self._looks = self._missed < _PATIENCE
         return *ends.pop(), body, whole
 
     def _met(self, data: bytes, body_bytes: int, status: int, keep_alive: bool) -> None:
         """Remembers the head of an answer that was not known, or not looked up."""
         end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        if end + body_bytes == len(data):
+        if keep_alive and end + body_bytes == len(data):
             if len(_known) >= _KNOWN_AT_MOST:
                 # Of seconds that are over, by their dates.
                 _known.clear()
-            _known[data[:end]] = (len(data), status, keep_alive)
+            _known[data[:end]] = (len(data), status)
         self._looks = self._missed < _PATIENCE or not self._missed % _PATIENCE
 
     def _new_parser(self) -> httptools.HttpResponseParser:
@@ -161,21 +170,21 @@ class Connection(ABC):
     def _ended(self, error: Exception | None) -> None:
         """The connection is closed, by the other end or by us."""
         now = monotonic_ns()
-        under_way = not self.ready and not self._closing
+        under_way = not self.ready and not self.closing
         self.ready = False
-        self._closing = True
+        self.closing = True
         if under_way:
             if error is None and self._ended_by_close():
                 status = self._parser.get_status_code()
                 received = b"".join(self._begun)
-                self._owner.answered(now, status, b"".join(self._body), received)
+                self.owner.answered(now, status, b"".join(self._body), received)
             else:
-                self._owner.broken(now, f"connection lost: {error or 'closed by the server'}")
-        self._owner.lost()
+                self.owner.broken(now, f"connection lost: {error or 'closed by the server'}")
+        self.owner.lost()
 
     def _break(self, now: int, reason: str) -> None:
         self.abort()
-        self._owner.broken(now, reason)
+        self.owner.broken(now, reason)
 
     def _ended_by_close(self) -> bool:
         """An answer without length, which ends where the connection does (RFC 9112, 6.3)."""

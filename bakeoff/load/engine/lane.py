@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from bakeoff.load import wire
@@ -27,6 +27,12 @@ class Pacer(Protocol):
 
     # The mark of those that `take` hands out: TAG_WAITED or 0.
     mark_taken: int
+    # Arrivals that have begun.
+    begun: int
+
+    @property
+    def at_once(self) -> Iterator[Arrival] | None:
+        """What `take` would hand out, for whoever adds to `begun` for each; None: ask `take`."""
 
     def take(self, lane: "Lane") -> Arrival | None:
         """The next arrival for a lane that is free; None: it is parked until there is one, which
@@ -79,8 +85,9 @@ class Lane(ABC):
         """Starts an arrival on a lane that is free; `mark` is TAG_WAITED or 0."""
 
     @abstractmethod
-    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> None:
-        """The answer to the request under way is whole."""
+    def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> bytes | None:
+        """The answer to the request under way is whole; gives the next request, which its
+        connection sends, if there is one at once."""
 
     @abstractmethod
     def gave_up(self, reason: str) -> None:

@@ -6,12 +6,13 @@ a lane that comes free takes the first arrival of it that is due.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
 from typing import Final, Protocol
 
 from bakeoff.load.engine.arrivals import arrivals_of, drawn_at_once
 from bakeoff.load.engine.lane import Arrival, Lane
+from bakeoff.load.engine.lane import Pacer as LanePacer
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Part, Schedule, closed_chunks
 from bakeoff.load.wire import TAG_WAITED
 from bakeoff.timerfd import TimerFd
@@ -26,13 +27,10 @@ _DUE: Final = 2
 _NEVER: Arrival = (-1, 0.0, NEVER_NS)
 
 
-class Pacer(Protocol):
+class Pacer(LanePacer, Protocol):
     """Hands out arrivals from `start` on, until its end or `stop`."""
 
-    # The mark of arrivals that `take` hands out: TAG_WAITED or 0.
-    mark_taken: int
-    # Arrivals begun, and those of them that had found no free lane.
-    begun: int
+    # Of the arrivals that have begun, those that had found no free lane.
     waited: int
 
     def start(self) -> None:
@@ -40,12 +38,6 @@ class Pacer(Protocol):
 
     def stop(self) -> None:
         """Begins nothing more."""
-
-    def take(self, lane: Lane) -> Arrival | None:
-        """The next arrival for a lane that is free; None: it is parked until there is one."""
-
-    def withdraw(self, lane: Lane) -> None:
-        """A parked lane is not free any more."""
 
     def catch_up(self) -> None:
         """Begins what is due; to be called when the answers of a turn are read."""
@@ -65,6 +57,7 @@ class OpenPacer:
 
     # Whoever takes one has come free only after it was due.
     mark_taken = TAG_WAITED
+    at_once = None
 
     def __init__(
         self, schedule: Schedule, part: Part, start_ns: int, on_due: Callable[[], None]
@@ -168,20 +161,21 @@ class ClosedPacer:
         # Parked lanes, and what will wake up those that pause between two tasks.
         self._idle: dict[Lane, asyncio.TimerHandle | None] = {}
         self._running = False
-        # Running without pauses: the usual case.
-        self._at_once = False
+        # While it runs without pauses: the usual case.
+        self.at_once: Iterator[Arrival] | None = None
 
     def start(self) -> None:
         delay_s = max(0, self._start_ns - monotonic_ns()) / NS
         asyncio.get_running_loop().call_later(delay_s, self._release)
 
     def stop(self) -> None:
-        self._running = self._at_once = False
+        self._running = False
+        self.at_once = None
 
     def take(self, lane: Lane) -> Arrival | None:
-        if self._at_once:
+        if self.at_once is not None:
             self.begun += 1
-            return next(self._arrivals)
+            return next(self.at_once)
         timer = None
         if self._running and self._pause_s is not None:
             loop = asyncio.get_running_loop()
@@ -207,7 +201,7 @@ class ClosedPacer:
 
     def _release(self) -> None:
         self._running = True
-        self._at_once = self._pause_s is None
+        self.at_once = self._arrivals if self._pause_s is None else None
         for lane in list(self._idle):
             self._start(lane)
 

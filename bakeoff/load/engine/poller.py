@@ -8,7 +8,9 @@ than we ask would else fall asleep after each request, and each would pay for wa
 
 import asyncio
 from collections.abc import Callable
+from os import write as os_write
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
+from time import monotonic_ns
 from typing import Protocol
 
 # The other end has nothing more to send, or never will.
@@ -20,17 +22,32 @@ _EVENTS_A_TURN = 64
 OnReady = Callable[[int], None]
 
 
-class Sender(Protocol):
-    """Who has something to send at the end of a turn."""
+class Sending(Protocol):
+    """Whose request it is."""
 
-    def flush(self) -> None:
-        """Sends it now, if it still can."""
+    # When it was sent.
+    sent_ns: int
+
+
+class Sender(Protocol):
+    """Who has something to send at the end of a turn: a descriptor that does not block."""
+
+    closing: bool
+    descriptor: int
+    unsent: bytes
+
+    @property
+    def owner(self) -> Sending:
+        """Who is told when it was sent."""
+
+    def refused(self, error: OSError) -> int:
+        """The kernel took nothing: 0."""
 
 
 class Poller:
-    """Calls `on_ready(events)` for each socket in it that has news, `flush` of those who put
-    themselves into `senders` while `in_turn`, and `after_turn`; until it is closed. The loop takes
-    a turn when there is news; so may anyone."""
+    """Calls `on_ready(events)` for each socket in it that has news, sends for those who put
+    themselves into `senders` while `in_turn`, and calls `after_turn`; until it is closed. The loop
+    takes a turn when there is news; so may anyone."""
 
     def __init__(self, after_turn: Callable[[], None]) -> None:
         self._after_turn = after_turn
@@ -69,7 +86,18 @@ class Poller:
                 on_ready[descriptor](events)
         finally:
             self.in_turn = False
-            senders, self.senders = self.senders, []
-            for sender in senders:
-                sender.flush()
+            self._send()
         self._after_turn()
+
+    def _send(self) -> None:
+        senders, self.senders = self.senders, []
+        for sender in senders:
+            if sender.closing:
+                continue
+            unsent = sender.unsent
+            sender.owner.sent_ns = monotonic_ns()
+            try:
+                written = os_write(sender.descriptor, unsent)
+            except OSError as error:
+                written = sender.refused(error)
+            sender.unsent = b"" if written == len(unsent) else unsent[written:]

@@ -57,6 +57,8 @@ class Run:
     # The pacer that the lanes know before the run starts.
 
     mark_taken = 0
+    at_once = None
+    begun = 0
 
     def take(self, lane: Lane) -> None:
         """There is no arrival yet; all lanes will be asked when the run starts."""

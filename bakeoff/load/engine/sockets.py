@@ -25,47 +25,34 @@ class SocketConnection(Connection):
         self._poller = poller
         self._address = (host, port)
         self._socket: socket.socket | None = None
-        self._descriptor = -1
+        self.descriptor = -1
         self._read_bytes = _READ_BYTES
         # What the kernel has not taken yet of a request.
-        self._unsent = b""
+        self.unsent = b""
 
     async def open(self) -> None:
         self._socket = await self._connected()
-        self._descriptor = self._socket.fileno()
-        self._poller.add(self._descriptor, self._on_ready)
+        self.descriptor = self._socket.fileno()
+        self._poller.add(self.descriptor, self._on_ready)
         self.ready = True
 
     def write(self, request: bytes) -> None:
-        self._unsent = request
+        self.unsent = request
         poller = self._poller
         if poller.in_turn:
             poller.senders.append(self)
         else:
             self._send()
 
-    def flush(self) -> None:
-        """Sends what a turn of the poller's had to send."""
-        if self._closing:
-            return
-        unsent = self._unsent
-        self._owner.sent_ns = monotonic_ns()
-        # As in `_send`, spelled out: one call less.
-        try:
-            written = os_write(self._descriptor, unsent)
-        except OSError as error:
-            written = self._refused(error)
-        self._unsent = b"" if written == len(unsent) else unsent[written:]
-
     def _send(self) -> None:
-        unsent = self._unsent
+        unsent = self.unsent
         try:
-            written = os_write(self._descriptor, unsent)
+            written = os_write(self.descriptor, unsent)
         except OSError as error:
-            written = self._refused(error)
-        self._unsent = unsent[written:]
+            written = self.refused(error)
+        self.unsent = unsent[written:]
 
-    def _refused(self, error: OSError) -> int:
+    def refused(self, error: OSError) -> int:
         """How much the kernel has taken of what it does not take: nothing."""
         if not isinstance(error, BlockingIOError):
             self._loop.call_soon(self._close, error)
@@ -73,19 +60,19 @@ class SocketConnection(Connection):
 
     def abort(self) -> None:
         self.ready = False
-        self._closing = True
+        self.closing = True
         if self._socket is not None:
             self._loop.call_soon(self._close, None)
 
     def _on_ready(self, events: int) -> None:
         if events & ENDED:
-            self._last = True
-        if self._unsent:
+            self._is_last()
+        if self.unsent:
             self._send()
-        while not self._closing:
+        while not self.closing:
             wanted_bytes = self._read_bytes
             try:
-                data = os_read(self._descriptor, wanted_bytes)
+                data = os_read(self.descriptor, wanted_bytes)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -94,14 +81,17 @@ class SocketConnection(Connection):
             if not data:
                 self._close(None)
                 return
-            if self._unsent:
+            if self.unsent:
                 if self in self._poller.senders:
                     self._break(monotonic_ns(), "bad HTTP answer: more than one")
                     return
                 # Answered before all of the request was taken, whose rest the server would read as
                 # the next one.
-                self._last = True
-            self.data_received(data)
+                self._is_last()
+            request = self.data_received(data)
+            if request is not None:
+                self.unsent = request
+                self._poller.senders.append(self)
             if len(data) == wanted_bytes:
                 self._read_bytes = _READ_MAXIMUM_BYTES
             elif not self._last:
@@ -111,7 +101,7 @@ class SocketConnection(Connection):
     def _close(self, error: OSError | None) -> None:
         """Closes the socket, once, and says so."""
         if self._socket is not None:
-            self._poller.remove(self._descriptor)
+            self._poller.remove(self.descriptor)
             self._socket.close()
             self._socket = None
             self._ended(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from time import monotonic_ns
 from typing import cast
 
 from bakeoff.load.engine.answers import Connection, Owner
@@ -27,7 +28,7 @@ class TlsConnection(Connection, asyncio.Protocol):
 
     def abort(self) -> None:
         self.ready = False
-        self._closing = True
+        self.closing = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -36,8 +37,11 @@ class TlsConnection(Connection, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # The stream may have more of what it has decrypted already.
-        if not self._closing:
-            super().data_received(data)
+        if not self.closing:
+            request = super().data_received(data)
+            if request is not None:
+                self.owner.sent_ns = monotonic_ns()
+                self.write(request)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended(error)
