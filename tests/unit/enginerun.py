@@ -3,11 +3,12 @@
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
 from bakeoff.load import OpenModelUser, wire
+from bakeoff.load.engine import sockets
 from bakeoff.load.engine.lane import Lane
 from bakeoff.load.engine.run import Run
 from bakeoff.load.workerrun import samples_of
@@ -15,6 +16,8 @@ from bakeoff.load.workerrun import samples_of
 _WAIT_S = 20.0
 
 BIG = b"x" * 100_000
+# With its head of 41 bytes this fills a first read.
+_FILLING = sockets._READ_BYTES - 41
 # Answers that are not one 200 in one piece.
 _SPECIAL = {
     b"/close": b"HTTP/1.1 200 X\r\nConnection: close\r\nContent-Length: 1\r\n\r\na",
@@ -25,6 +28,8 @@ _SPECIAL = {
     b"/two": b"HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\na" * 2,
     b"/cut": b"HTTP/1.1 200 X\r\nContent-Length: 5\r\n\r\nab",
     b"/endless": b"HTTP/1.1 200 X\r\n\r\nabc",
+    b"/filled": b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%b" % (_FILLING, b"f" * _FILLING)
+    + b"HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\na",
     b"/bad": b"HTP/1.1 200 X\r\n\r\n",
 }
 
@@ -79,9 +84,10 @@ def run_user(
     tls: ssl.SSLContext | None = None,
     rate_rps: float | None = None,
     duration_s: float = 0,
+    tasks: Sequence[str] = ("tested",),
 ) -> list[wire.Batch]:
-    """Runs the task `tested` of a class, in the closed model or at a rate, until its users and
-    lanes are done; all batches. Without a duration, what is due when the run is told to end and is
+    """Runs the tasks of a class, in the closed model or at a rate, until its users and lanes are
+    done; all batches. Without a duration, what is due when the run is told to end and is
     not begun yet is never sent."""
 
     async def main() -> list[wire.Batch]:
@@ -98,7 +104,7 @@ def run_user(
             host=f"{'https' if tls else 'http'}://127.0.0.1:{port}",
             connections=lanes,
             timeout_s=0.5,
-            entries=[wire.TaskEntry("Tested", "tested", 1)],
+            entries=[wire.TaskEntry("Tested", name, 1) for name in tasks],
             options={},
         )
         run = Run(order, {"Tested": tested}, emit)

@@ -153,6 +153,17 @@ def test_the_rest_of_an_answer_is_not_looked_up() -> None:
     assert [note[1] for note in owner.notes] == [b"abc", inner]
 
 
+def test_what_nobody_asked_for_is_no_answer() -> None:
+    for known in (False, True):
+        connection, owner = connected()
+        if known:
+            connection.receive(answer(b"abc"))
+        owner.notes.clear()
+        connection.ready = True
+        connection.receive(answer(b"abc"), answer(b"abc"))
+        assert (owner.notes, connection.closing) == ([], True)
+
+
 def test_an_answer_that_leaves_http_is_none() -> None:
     connection, owner = connected()
     connection.receive(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
@@ -208,8 +219,8 @@ def test_but_not_where_most_heads_are_new() -> None:
     whole = answer(b"abc")
     connection.receive(*map(with_id, range(answers._PATIENCE + 1)), whole[:9], whole[9:])
     before = connection.fed
-    connection.receive(answer(b"", head=b"X-Request-Id: 0\r\n"), with_id(0))
-    assert connection.fed == before + 2
+    connection.receive(with_id(0))
+    assert connection.fed == before + 1
 
 
 def test_where_each_head_is_another_few_are_looked_up(known: dict[bytes, object]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from time import monotonic_ns
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from bakeoff.load.engine import pacing
 from bakeoff.load.engine.arrivals import arrivals_of, drawn_at_once
 from bakeoff.load.engine.lane import Arrival, Lane
-from bakeoff.load.engine.pacing import OpenPacer
+from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer
 from bakeoff.load.engine.schedule import CHUNK, NEVER_NS, NS, Chunk, Part, Schedule
 
 DEADLINE_S = 30.0
@@ -25,6 +26,7 @@ class Begun:
 
     def __init__(self) -> None:
         self.parked = False
+        self.connection = SimpleNamespace(closing=False)
         self.arrivals: list[Arrival] = []
 
     def start(self, arrival: Arrival, mark: int) -> None:
@@ -98,6 +100,51 @@ def test_what_finds_no_free_lane_is_taken_by_the_next_in_order() -> None:
     assert [arrival and arrival[0] for arrival in taken] == [1, 2, None]
     assert (pacer.begun, pacer.waited) == (3, 2)
     stop(pacer)
+
+
+def test_a_lane_that_is_losing_its_connection_is_passed_over() -> None:
+    pacer, lanes = pacer_of(3, lanes=4)
+    for place in (1, 3):
+        lanes[place].connection.closing = True
+    await_due()
+    pacer.catch_up()
+    assert [len(lane.arrivals) for lane in lanes] == [1, 0, 1, 0]
+    # It is asked for again when the lane has another connection.
+    assert not any(lane.parked for lane in lanes)
+    assert pacer.begun == 2
+    stop(pacer)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_closed_model_that_is_stopped_before_it_starts_begins_nothing(stopped: bool) -> None:
+    async def run() -> None:
+        pacer = ClosedPacer(None, 1, WHOLE, monotonic_ns() + NS // 20)
+        lane = Begun()
+        pacer.start()
+        assert pacer.take(cast(Lane, lane)) is None
+        if stopped:
+            pacer.stop()
+        await asyncio.sleep(0.2)
+        assert len(lane.arrivals) == pacer.begun == (0 if stopped else 1)
+        assert (pacer.at_once is None) == stopped
+
+    asyncio.run(run())
+
+
+def test_nor_does_a_closed_model_begin_without_a_connection() -> None:
+    async def run() -> None:
+        pacer = ClosedPacer(lambda _: 0.01, 1, WHOLE, monotonic_ns())
+        lanes = [Begun(), Begun()]
+        lanes[0].connection.closing = True
+        for lane in lanes:
+            pacer.take(cast(Lane, lane))
+        pacer.start()
+        async with asyncio.timeout(DEADLINE_S):
+            while not lanes[1].arrivals:
+                await asyncio.sleep(0.01)
+        assert (lanes[0].arrivals, lanes[0].parked, pacer.begun) == ([], False, 1)
+
+    asyncio.run(run())
 
 
 def test_nothing_begins_after_the_stop() -> None:

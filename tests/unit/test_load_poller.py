@@ -161,6 +161,41 @@ def test_a_connection_that_is_given_up_in_its_turn_sends_nothing(
     assert next(note for note in notes if note.startswith("a ")) == "a heard"
 
 
+def test_who_cannot_send_is_broken_and_keeps_no_one_else_from_it(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+
+    async def run() -> None:
+        poller = Poller(lambda: notes.append("over"))
+        pairs = [await connected(poller, name, notes, listener) for name in "ab"]
+        (gone, gone_end), (_, other_end) = pairs
+
+        def write(descriptor: int, data: bytes) -> int:
+            if descriptor == gone.connection.descriptor:
+                raise BrokenPipeError
+            return os.write(descriptor, data)
+
+        monkeypatch.setattr(poller_module, "os_write", write)
+        for asker, end in pairs:
+            asker.ask()
+            end.recv(4096)
+        for end in (gone_end, other_end):
+            end.sendall(ANSWER)
+        await noted(notes, "a lost")
+        await noted(notes, "b heard")
+        assert other_end.recv(4096).startswith(b"GET /b")
+        assert gone_end.recv(4096) == b""
+        for _, end in pairs:
+            end.close()
+        await noted(notes, "b lost")
+        poller.close()
+
+    asyncio.run(run())
+    mine = [note for note in notes if note.startswith("a ")]
+    assert mine == ["a heard", "a broken", "a lost"]
+
+
 @pytest.mark.parametrize("writes", [False, True])
 def test_an_answer_that_nobody_has_asked_for_yet_is_none(
     listener: socket.socket, writes: bool

@@ -6,6 +6,7 @@ import asyncio
 import random
 import ssl
 import time
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 from zlib import crc32
@@ -23,7 +24,7 @@ from bakeoff.load.engine.schedule import NS, Part, Schedule, closed_chunks
 from bakeoff.load.engine.sockets import SocketConnection
 from bakeoff.load.engine.tls import TlsConnection
 from bakeoff.load.workerrun import samples_of
-from tests.unit.enginerun import BIG, outcomes, run_user, task_errors
+from tests.unit.enginerun import BIG, outcomes, run_user
 
 
 def run_paths(
@@ -239,7 +240,11 @@ def test_a_user_knows_the_number_and_the_draw_of_each_arrival(rate_rps: float | 
         chunk = next(Schedule(rate_rps, "poisson", 1, 0).chunks(Part(0, 1)))
     told = list(zip(chunk.numbers.tolist(), chunk.draws.tolist(), strict=True))
     assert known[:50] == told[:50]
-    waited = samples_of(batches)[:50, wire.TAG] % wire.TAG_NAMES == wire.TAG_WAITED
+    samples = samples_of(batches)[:50]
+    if rate_rps is not None:
+        due_ns = samples[:, wire.DUE]
+        assert (due_ns - due_ns[0]).tolist() == (chunk.due_ns[:50] - chunk.due_ns[0]).tolist()
+    waited = samples[:, wire.TAG] % wire.TAG_NAMES == wire.TAG_WAITED
     assert np.count_nonzero(waited) > 25 if rate_rps else not waited.any()
 
 
@@ -260,24 +265,74 @@ def test_a_task_that_fails_or_returns_no_request_is_counted_and_sends_nothing() 
 
         @task  # type: ignore[type-var]
         def tested(self) -> Request:
+            # At first nothing has been answered; later each comes with the answer before it.
             self.asked += 1
-            if self.asked == 1:
+            turn = self.asked if self.asked < 5 else self.asked % 2 * (self.asked // 2 % 4 + 1)
+            if turn == 1:
                 raise ValueError("oh")
-            if self.asked == 2:
+            if turn == 2:
                 return None  # type: ignore[return-value]
-            if self.asked == 3:
+            if turn == 3:
                 return self.request.get("/a b")
+            if turn == 4:
+                return self.request.get("/"), self.request.get("/")  # type: ignore[return-value]
             return self.request.get("/")
 
-    batches = run_user(Tested, lambda users, _: users[0].asked > 4, lanes=1)
-    failed, no_request, bad_path = task_errors(batches)
+    batches = run_user(Tested, lambda users, _: users[0].asked > 40, lanes=1)
+    counts: Counter[str] = Counter()
+    for batch in batches:
+        # Where a task fails makes no kind of its own.
+        assert len({error.message for error in batch.task_errors}) == len(batch.task_errors)
+        counts.update({error.message: error.count for error in batch.task_errors})
+    no_request, failed, bad_path = sorted(counts)
     assert failed == "ValueError: oh"
     assert "must return its request" in no_request
     assert bad_path.startswith("ValueError: the path")
     last = batches[-1]
-    assert last.never_sent == 3
+    assert last.never_sent == counts.total() >= 20
     assert last.scheduled == last.sent + last.never_sent
     assert set(outcomes(batches)) == {200}
+
+
+def test_arrivals_are_shared_out_among_tasks() -> None:
+    asked: list[int] = []
+
+    class Tested(OpenModelUser):
+        @task  # type: ignore[type-var]
+        def one(self) -> Request:
+            asked.append(1)
+            return self.request.get("/one")
+
+        @task  # type: ignore[type-var]
+        def two(self) -> Request:
+            asked.append(2)
+            return self.request.get("/two-in-one")
+
+    batches = run_user(Tested, lambda *_: len(asked) > 100, lanes=1, tasks=("one", "two"))
+    assert 45 <= asked[:100].count(1) <= 55
+    names = samples_of(batches)[:100, wire.TAG] // wire.TAG_NAMES
+    paths = [batches[-1].names[name][1] for name in names]
+    assert paths == [{1: "/one", 2: "/two-in-one"}[one] for one in asked[:100]]
+
+
+@pytest.mark.parametrize("rate_rps", [None, 10_000.0])
+def test_a_request_that_was_not_sent_any_more_has_an_instant_too(rate_rps: float | None) -> None:
+    """The answer before it fills a read, and is followed by one that nobody asked for."""
+
+    class Tested(OpenModelUser):
+        asked = 0
+
+        @task  # type: ignore[type-var]
+        def tested(self) -> Request:
+            self.asked += 1
+            return self.request.get("/filled")
+
+    batches = run_user(Tested, lambda users, _: users[0].asked > 5, lanes=1, rate_rps=rate_rps)
+    samples = samples_of(batches)
+    assert samples[:6, wire.OUTCOME].tolist() == [200, wire.BROKEN] * 3
+    due, sent, done = (samples[:6, column] for column in (wire.DUE, wire.SENT, wire.DONE))
+    assert due.min() > 0
+    assert (due <= sent).all() and (sent <= done).all()
 
 
 def test_any_method_carries_headers_and_a_body() -> None:

@@ -1,7 +1,7 @@
 """The answers of one keep-alive HTTP/1.1 connection: one request, then its answer, and so on.
 
-This is, with `sockets`, `exchange` and `lane`, the path that every request takes, so it trades
-some calls for straight lines.
+This is, with `sockets` and the lanes, the path that every request takes, so it trades some calls
+for straight lines.
 """
 
 from abc import ABC, abstractmethod
@@ -28,12 +28,14 @@ _PATIENCE = 32
 class Owner(Protocol):
     """Who is told what becomes of a request, and that the connection is gone."""
 
-    # When the request was sent, as its owner has it; set again where that is put off.
+    # When the request was sent, as its owner has it (not 0); set again by who sends it later.
     sent_ns: int
 
     def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> bytes | None:
-        """The answer is whole; `received` is all of it as it came. Gives the next request, which
-        the connection sends, if there is one at once."""
+        """The answer is whole; `received` is all of it as it came.
+
+        Gives the next request for the connection to send, if it is `ready` and there is one at
+        once; then `ready` and `sent_ns` are set as before a `write`."""
 
     def broken(self, done_ns: int, reason: str) -> None:
         """There will be no whole answer to the request under way."""
@@ -45,7 +47,8 @@ class Owner(Protocol):
 class Connection(ABC):
     """What all connections do with what they receive.
 
-    While `ready`, its owner may send a request: sets `ready` to False and calls `write`.
+    While `ready`, its owner may send a request: sets `ready` to False and calls `write`. Or it
+    gives it back when it is told of an answer.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -57,9 +60,10 @@ class Connection(ABC):
         self._ends: list[tuple[int, bool]] = []
         self._parser = self._new_parser()
         self._feed = self._parser.feed_data
-        # The head of what comes next is looked up: it is no rest of an answer, and not the last.
-        # And how many more heads were new, or not looked up, than known.
+        # Whether what comes next may begin with a known head: it is no rest of an answer, it is not
+        # the last, and not too many of those before were new.
         self._looks = True
+        # How many more heads were new, or not looked up, than known.
         self._missed = 0
         self.closing = False
         self._last = False
@@ -123,8 +127,9 @@ class Connection(ABC):
             self.abort()
         return self.owner.answered(now, status, body, data)
 
-    def _is_last(self) -> None:
-        """The other end has sent all that it ever will: what is being read is the last answer."""
+    def _expect_last(self) -> None:
+        """What is being read is the last answer: the other end has sent all that it ever will, or
+        the connection is out of step."""
         self._last = True
         self._looks = False
 

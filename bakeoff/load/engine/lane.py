@@ -25,14 +25,15 @@ _RETRY_MAXIMUM_S = 1.0
 class Pacer(Protocol):
     """Who hands out the arrivals."""
 
-    # The mark of those that `take` hands out: TAG_WAITED or 0.
+    # The mark of those that are taken: TAG_WAITED or 0.
     mark_taken: int
     # Arrivals that have begun.
     begun: int
 
     @property
     def at_once(self) -> Iterator[Arrival] | None:
-        """What `take` would hand out, for whoever adds to `begun` for each; None: ask `take`."""
+        """Where each lane that is free begins the next one at once: those, to take without a call
+        of `take`; whoever takes one adds it to `begun`. None: `take` decides."""
 
     def take(self, lane: "Lane") -> Arrival | None:
         """The next arrival for a lane that is free; None: it is parked until there is one, which
@@ -86,8 +87,7 @@ class Lane(ABC):
 
     @abstractmethod
     def answered(self, done_ns: int, status: int, body: bytes, received: bytes) -> bytes | None:
-        """The answer to the request under way is whole; gives the next request, which its
-        connection sends, if there is one at once."""
+        """As an owner of the connection."""
 
     @abstractmethod
     def gave_up(self, reason: str) -> None:

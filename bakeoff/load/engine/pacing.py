@@ -11,8 +11,7 @@ from time import monotonic_ns
 from typing import Final, Protocol
 
 from bakeoff.load.engine.arrivals import arrivals_of, drawn_at_once
-from bakeoff.load.engine.lane import Arrival, Lane
-from bakeoff.load.engine.lane import Pacer as LanePacer
+from bakeoff.load.engine.lane import Arrival, Lane, Pacer
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Part, Schedule, closed_chunks
 from bakeoff.load.wire import TAG_WAITED
 from bakeoff.timerfd import TimerFd
@@ -27,7 +26,7 @@ _DUE: Final = 2
 _NEVER: Arrival = (-1, 0.0, NEVER_NS)
 
 
-class Pacer(LanePacer, Protocol):
+class TimedPacer(Pacer, Protocol):
     """Hands out arrivals from `start` on, until its end or `stop`."""
 
     # Of the arrivals that have begun, those that had found no free lane.
@@ -124,10 +123,13 @@ class OpenPacer:
             if ahead_ns > 0:
                 while monotonic_ns() < due_ns:
                     pass
-            self._first = next(self._arrivals, _NEVER)
-            self.begun += 1
             lane = idle.pop()
             lane.parked = False
+            if lane.connection.closing:
+                # It begins when it has another.
+                continue
+            self._first = next(self._arrivals, _NEVER)
+            self.begun += 1
             lane.start(first, 0)
         self._rearm()
 
@@ -160,15 +162,18 @@ class ClosedPacer:
         self._arrivals = arrivals_of(closed_chunks(seed, part, drawn_at_once(part)), 0)
         # Parked lanes, and what will wake up those that pause between two tasks.
         self._idle: dict[Lane, asyncio.TimerHandle | None] = {}
+        self._starts: asyncio.TimerHandle | None = None
         self._running = False
         # While it runs without pauses: the usual case.
         self.at_once: Iterator[Arrival] | None = None
 
     def start(self) -> None:
         delay_s = max(0, self._start_ns - monotonic_ns()) / NS
-        asyncio.get_running_loop().call_later(delay_s, self._release)
+        self._starts = asyncio.get_running_loop().call_later(delay_s, self._release)
 
     def stop(self) -> None:
+        if self._starts is not None:
+            self._starts.cancel()
         self._running = False
         self.at_once = None
 
@@ -208,5 +213,8 @@ class ClosedPacer:
     def _start(self, lane: Lane) -> None:
         if self._running:
             self.withdraw(lane)
+            if lane.connection.closing:
+                # It begins when it has another.
+                return
             self.begun += 1
             lane.start(next(self._arrivals), 0)

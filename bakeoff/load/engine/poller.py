@@ -22,7 +22,7 @@ _EVENTS_A_TURN = 64
 OnReady = Callable[[int], None]
 
 
-class Sending(Protocol):
+class Stamped(Protocol):
     """Whose request it is."""
 
     # When it was sent.
@@ -30,18 +30,19 @@ class Sending(Protocol):
 
 
 class Sender(Protocol):
-    """Who has something to send at the end of a turn: a descriptor that does not block."""
+    """Who has something to send at the end of a turn, unless it is closing by then."""
 
     closing: bool
+    # A socket that does not block, and what it is to send.
     descriptor: int
     unsent: bytes
 
     @property
-    def owner(self) -> Sending:
+    def owner(self) -> Stamped:
         """Who is told when it was sent."""
 
     def refused(self, error: OSError) -> int:
-        """The kernel took nothing: 0."""
+        """Hears that a write failed, or would block; gives what was written, 0 bytes."""
 
 
 class Poller:

@@ -1,8 +1,8 @@
 """A lane whose tasks are plain functions that return one request each: nobody waits for an answer.
 
-This is, with `answers`, `sockets` and `requests`, the path that most requests take, so it trades
-some calls for straight lines, and looks up a function that an object holds before it calls it:
-CPython 3.11 remembers where such an attribute is, but not where one is that is called at once.
+This is, with `answers`, `sockets`, `poller` and `requests`, the path that most requests take, so it
+trades some calls for straight lines, and looks up a function that an object holds before it calls
+it: CPython 3.11 remembers where such an attribute is, but not where one is that is called at once.
 Between two answers the kernel has had the processor's caches, so each function that is entered
 costs several times what it costs in a loop of its own.
 """
@@ -45,11 +45,11 @@ class RequestLane(Lane):
             request = function(user)
             if request.__class__ is not tuple:
                 raise TypeError(_NO_REQUEST)
+            data, tag, self._expect = request
+            self._tag = tag + mark
         except Exception as error:  # noqa: BLE001 - whatever a task raises
             self._sent_nothing(error)
             return
-        data, tag, self._expect = request
-        self._tag = tag + mark
         connection = self.connection
         connection.ready = False
         self.sent_ns = monotonic_ns()
@@ -79,7 +79,7 @@ class RequestLane(Lane):
             pacer.begun += 1
             arrival = next(arrivals)
         # As in `start`, spelled out, but for the sending.
-        number, draw, self._due_ns = arrival
+        number, draw, due_ns = arrival
         choose = self.choose
         user, function = self.tasks[0 if choose is None else choose(number)]
         user.arrival = number
@@ -88,13 +88,14 @@ class RequestLane(Lane):
             request = function(user)
             if request.__class__ is not tuple:
                 raise TypeError(_NO_REQUEST)
+            data, tag, self._expect = request
+            self._tag = tag + pacer.mark_taken
         except Exception as error:  # noqa: BLE001 - whatever a task raises
             self._sent_nothing(error)
             return None
-        data, tag, self._expect = request
-        self._tag = tag + pacer.mark_taken
-        # Not 0, until whoever sends it says when.
-        self.sent_ns = done_ns
+        self._due_ns = due_ns
+        # Neither 0 nor before it was due, until whoever sends it says when.
+        self.sent_ns = due_ns or done_ns
         connection.ready = False
         return data  # type: ignore[no-any-return]
 
@@ -103,6 +104,13 @@ class RequestLane(Lane):
 
     def _sent_nothing(self, error: Exception) -> None:
         """A task has given no request."""
+        raised = error.__traceback__
+        if raised is not None:
+            if raised.tb_next is None and isinstance(error, ValueError):
+                # Unpacked here: the task has returned a tuple, which is no request.
+                error = TypeError(_NO_REQUEST)
+            # Without who called the task, which would make two errors of one.
+            error = error.with_traceback(raised.tb_next)
         self.books.task_failed(error)
         self.books.empty += 1
         # Not at once: others must have their turn, too.

@@ -10,7 +10,7 @@ from bakeoff.load.engine.books import PACKED_AT_ONCE, Books
 from bakeoff.load.engine.lane import OPEN_DEADLINE_S, Lane
 from bakeoff.load.engine.lanes import make_lanes
 from bakeoff.load.engine.mix import Mix
-from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, Pacer
+from bakeoff.load.engine.pacing import ClosedPacer, OpenPacer, TimedPacer
 from bakeoff.load.engine.poller import Poller
 from bakeoff.load.engine.schedule import NEVER_NS, NS, Arrivals, Part, Schedule
 from bakeoff.load.user import OpenModelUser
@@ -43,7 +43,7 @@ class Run:
         self._timeout_ns = int(order.timeout_s * NS)
         self._poller = Poller(self._after_turn)
         # Lanes are handed to the pacer when there is one.
-        self._pacer: Pacer | None = None
+        self._pacer: TimedPacer | None = None
         try:
             self._lanes = make_lanes(order, classes, self._books, self._poller, self)
         except BaseException:

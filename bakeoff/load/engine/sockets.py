@@ -27,7 +27,7 @@ class SocketConnection(Connection):
         self._socket: socket.socket | None = None
         self.descriptor = -1
         self._read_bytes = _READ_BYTES
-        # What the kernel has not taken yet of a request.
+        # What the kernel has not taken yet of a request, or is to be sent at the end of a turn.
         self.unsent = b""
 
     async def open(self) -> None:
@@ -53,7 +53,7 @@ class SocketConnection(Connection):
         self.unsent = unsent[written:]
 
     def refused(self, error: OSError) -> int:
-        """How much the kernel has taken of what it does not take: nothing."""
+        """Ends the connection if a write failed; gives what was written, 0 bytes."""
         if not isinstance(error, BlockingIOError):
             self._loop.call_soon(self._close, error)
         return 0
@@ -66,7 +66,7 @@ class SocketConnection(Connection):
 
     def _on_ready(self, events: int) -> None:
         if events & ENDED:
-            self._is_last()
+            self._expect_last()
         if self.unsent:
             self._send()
         while not self.closing:
@@ -87,7 +87,7 @@ class SocketConnection(Connection):
                     return
                 # Answered before all of the request was taken, whose rest the server would read as
                 # the next one.
-                self._is_last()
+                self._expect_last()
             request = self.data_received(data)
             if request is not None:
                 self.unsent = request
