@@ -237,6 +237,15 @@ def test_where_each_head_is_another_few_are_looked_up(known: dict[bytes, object]
     assert connection.fed == before
 
 
+def test_what_was_new_for_a_while_is_forgiven() -> None:
+    connection, _ = connected()
+    connection.receive(*map(with_id, range(2 * answers._PATIENCE)))
+    connection.receive(*[answer(b"abc")] * 4 * answers._PATIENCE)
+    before = connection.fed
+    connection.receive(answer(b"another"), answer(b"abc"), answer(b"abc"))
+    assert connection.fed == before + 1
+
+
 def test_where_most_heads_are_new_few_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     connection, owner = connected()
     looked_up: list[bytes] = []

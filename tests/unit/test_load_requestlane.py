@@ -8,7 +8,8 @@ import ssl
 import time
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import ClassVar, cast
 from zlib import crc32
 
 import numpy as np
@@ -18,10 +19,13 @@ import trustme
 from bakeoff.load import OpenModelUser, Request, wire
 from bakeoff.load.engine import run
 from bakeoff.load.engine.books import PACKED_AT_ONCE, Books
-from bakeoff.load.engine.lane import Lane
+from bakeoff.load.engine.lane import Lane, Pacer
+from bakeoff.load.engine.poller import Poller
+from bakeoff.load.engine.requestlane import RequestLane
 from bakeoff.load.engine.run import Run
 from bakeoff.load.engine.schedule import NS, Part, Schedule, closed_chunks
 from bakeoff.load.engine.sockets import SocketConnection
+from bakeoff.load.engine.target import Target
 from bakeoff.load.engine.tls import TlsConnection
 from bakeoff.load.workerrun import samples_of
 from tests.unit.enginerun import BIG, outcomes, run_user
@@ -313,6 +317,21 @@ def test_arrivals_are_shared_out_among_tasks() -> None:
     names = samples_of(batches)[:100, wire.TAG] // wire.TAG_NAMES
     paths = [batches[-1].names[name][1] for name in names]
     assert paths == [{1: "/one", 2: "/two-in-one"}[one] for one in asked[:100]]
+
+
+def test_what_falls_due_while_an_answer_is_read_is_not_sent_before() -> None:
+    async def run() -> None:
+        connection = SimpleNamespace(ready=True)
+        pacer = SimpleNamespace(
+            at_once=None, mark_taken=wire.TAG_WAITED, take=lambda _: (7, 0.5, 20)
+        )
+        target = SimpleNamespace(connection=lambda *_: connection)
+        lane = RequestLane(cast(Target, target), Books(), cast(Poller, None), cast(Pacer, pacer))
+        lane.tasks = [(cast(OpenModelUser, SimpleNamespace()), lambda _: (b"GET", 4, 200))]
+        assert lane.answered(10, 200, b"", b"") == b"GET"
+        assert (lane.sent_ns, lane._due_ns, connection.ready) == (20, 20, False)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("rate_rps", [None, 10_000.0])
