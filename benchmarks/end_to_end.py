@@ -17,6 +17,7 @@ from bakeoff.progress import Silent
 from bakeoff.rig.rig import Rig, RigSettings
 from bakeoff.rig.service import Service, ServiceSettings
 from benchmarks import stubs, windows
+from benchmarks.processes import pinned
 from benchmarks.windows import Aim, Window
 
 _STUB = "stub"
@@ -31,14 +32,15 @@ class Contestant:
     generate: Callable[[Aim], Window]
 
 
-# Those whose stub is there are measured.
+# Those whose stub is there are measured. What is compared stands side by side, as the weather of a
+# machine changes within a repeat.
 CONTESTANTS = {
-    "end_to_end_rps": Contestant("go", "wire", windows.ours),
     "end_to_end_stock_rps": Contestant("go", "grpcio", windows.stock),
-    "end_to_end_grpcio_rps": Contestant("go", "grpcio", windows.ours),
+    "end_to_end_rps": Contestant("go", "wire", windows.ours),
     "end_to_end_go_stub_rps": Contestant("go", "go", windows.ours),
-    "end_to_end_rust_rps": Contestant("rust", "wire", windows.ours),
+    "end_to_end_grpcio_rps": Contestant("go", "grpcio", windows.ours),
     "end_to_end_rust_grpcio_rps": Contestant("rust", "grpcio", windows.ours),
+    "end_to_end_rust_rps": Contestant("rust", "wire", windows.ours),
     "end_to_end_rust_go_stub_rps": Contestant("rust", "go", windows.ours),
 }
 
@@ -82,7 +84,8 @@ def _window(
     access = rig.access(settings.experiment.labels[0])
     tokens_file = rig.write_tokens(access, [LOCAL])[LOCAL]
     with ExitStack() as stack:
-        pids, target = stack.enter_context(stubs.serving(stub))
+        cores = settings.cores.rig
+        pids, target = stack.enter_context(stubs.serving(pinned(stub, cores)))
         service = _service(settings, rig, database_url, target, contestant.service)
         up = stack.enter_context(service)
         return contestant.generate(
@@ -90,7 +93,7 @@ def _window(
                 up.base_url,
                 locustfile=LOCUSTFILES / "payment_status.py",
                 environment={TOKENS_VARIABLE: tokens_file},
-                cores=settings.cores.rig,
+                cores=cores,
                 parts={_STUB: pids},
             )
         )

@@ -73,9 +73,7 @@ class Servicer:
             return None
         payment = encoded_payment(request)
         if payment is not None:
-            tally = self._tally
-            tally.calls["GetPayment"] += 1
-            tally.answers[OK] += 1
+            self._tally.payments_at_once += 1
         return payment
 
     def create_payment(
@@ -104,10 +102,12 @@ class Servicer:
 
     def snapshot(self) -> Counters:
         """This process's counters; `charges` is left to the ledger's owner."""
-        return Counters(
-            calls=+Counter(self._tally.calls),  # without those that were not called
-            answers=+Counter(self._tally.answers),
-            faults=self._tally.faults,
+        tally = self._tally
+        at_once = tally.payments_at_once
+        return Counters(  # a sum of Counters is without those that were not called
+            calls=Counter(tally.calls) + Counter(GetPayment=at_once),
+            answers=Counter(tally.answers) + Counter({OK: at_once}),
+            faults=tally.faults,
             calls_in_flight=self._in_flight,
             request_ids=self._request_ids,
             process_cpu_s=[time.process_time()],

@@ -22,6 +22,8 @@ class Tally:
     calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(METHODS, 0))
     answers: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(_STATUS_CODES), 0))
     faults: Counter[str] = field(default_factory=Counter)
+    # GetPayment that was answered OK without a message of either; not in the others.
+    payments_at_once: int = 0
 
 
 def summed(parts: Iterable[Counters], charges: int) -> Counters:

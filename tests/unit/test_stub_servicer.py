@@ -77,9 +77,11 @@ def test_a_payment_follows_from_the_digest_of_its_invoice() -> None:
         payment_id="pay_" + digest.hex(),
         invoice_id="an invoice",
         status=PaymentStatus.PAYMENT_STATUS_SUCCEEDED,
-        amount_cents=100 + 0x92292E825E990BFE % 100_000,
-        currency=("EUR", "USD", "GBP")[0xE3 % 3],
-        updated_at_unix_ms=1_735_689_600_000 + 0x92292E825E990BFE % (365 * 86_400_000),
+        amount_cents=(1 + 0x29 // 3 % 7) << 14 | (0x82 - 0x80) << 7 | 0x2E,
+        currency=("EUR", "USD", "GBP")[0x29 % 3],
+        updated_at_unix_ms=(
+            (50 << 35) | (0x18 << 28) | ((0xFE - 0x80) << 21) | (0x0B << 14) | (0x19 << 7) | 0x5E
+        ),
     )
 
 
@@ -103,6 +105,17 @@ def test_most_payments_succeeded_and_none_is_without_a_status() -> None:
         PaymentStatus.PAYMENT_STATUS_PENDING,
         PaymentStatus.PAYMENT_STATUS_DECLINED,
     }
+
+
+def test_amounts_and_times_are_spread_over_their_ranges() -> None:
+    payments = [payment_of_invoice(f"inv-{number}") for number in range(10_000)]
+    amounts = [payment.amount_cents for payment in payments]
+    times = [payment.updated_at_unix_ms for payment in payments]
+    assert 16_384 <= min(amounts) < 17_000
+    assert 130_000 < max(amounts) < 131_072
+    assert 1_717_986_918_400 <= min(times) < 1_718_100_000_000
+    assert 1_752_200_000_000 < max(times) < 1_752_346_656_768
+    assert {payment.currency for payment in payments} == {"EUR", "USD", "GBP"}
 
 
 def test_get_payment_answers_at_once_and_is_counted(play: Callable[[Scenario], None]) -> None:
