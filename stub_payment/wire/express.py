@@ -8,10 +8,10 @@ way are left to those who take one after the other.
 
 import struct
 
-from stub_payment.wire import limits
 from stub_payment.wire.calls import Calls
 from stub_payment.wire.frames import DATA, END_HEADERS, END_STREAM, HEADER_BYTES, HEADERS
 from stub_payment.wire.heads import Head, HeadReader
+from stub_payment.wire.limits import MAXIMUM_FRAME_BYTES, SMALL_DATA_BYTES
 from stub_payment.wire.messages import PREFIX_BYTES
 from stub_payment.wire.outbox import Outbox
 from stub_payment.wire.streams import Streams
@@ -80,7 +80,7 @@ class Express:
             is_ended = kind == _LAST_DATA
             if (
                 (over or odd or length != message_bytes + PREFIX_BYTES)
-                or (length > limits.MAXIMUM_FRAME_BYTES or end > size)
+                or (length > MAXIMUM_FRAME_BYTES or end > size)
                 or not (is_ended or (kind == _DATA and _ends(data, end, stream_id, length)))
                 or route.method is None
             ):
@@ -108,5 +108,5 @@ class Express:
 
 def _ends(data: bytes, position: int, stream_id: int, before_bytes: int) -> bool:
     """Whether a request ends in a frame of its own at a position, after so many bytes of DATA."""
-    is_chatter = before_bytes < limits.SMALL_DATA_BYTES
+    is_chatter = before_bytes < SMALL_DATA_BYTES
     return not is_chatter and data.startswith(_pack_end(_EMPTY_LAST_DATA, stream_id), position)

@@ -4,9 +4,12 @@ hpack's own decoder takes four bits at a time and costs 5 us for a request ID. T
 worked out from the same code when they are first needed, so they cost no time at start.
 """
 
+from typing import Any, Final
+
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 EOS = 256
+_MAY_END: Final = 256
 _STATES = 256  # inner nodes of the tree: one less than its 257 symbols
 # A header's value must not hold these (RFC 9113, section 8.2.1).
 FORBIDDEN = frozenset(b"\0\r\n")
@@ -47,11 +50,12 @@ def _ends() -> frozenset[int]:
 
 
 _ENDS = _ends()
-# The same for who needs no symbols: the next state, a byte each, which is an eighth of the memory
-# that lists would touch. What is not known leads to the state before EOS, from where nothing is.
-_UNKNOWN = next(node for node, children in enumerate(_TREE) if -1 - EOS in children)
-_NEXT = [bytearray([_UNKNOWN] * 256) for _ in range(_STATES)]
-_MAY_END = bytes(state * 256 in _ENDS for state in range(_STATES))
+# The same for who needs no symbols: a state is the list of those that its bytes lead to, and last
+# whether a string may end in it. What is not known leads to one that nothing leads out of.
+_UNKNOWN: list[Any] = []
+_UNKNOWN += [_UNKNOWN] * 256 + [False]
+_ROWS: list[list[Any]] = [[_UNKNOWN] * 256 + [state * 256 in _ENDS] for state in range(_STATES)]
+_START = _ROWS[0]
 
 
 def _step(state: int, byte: int) -> tuple[int, bytes]:
@@ -65,17 +69,16 @@ def _step(state: int, byte: int) -> tuple[int, bytes]:
             symbols.append(symbol)
             node = 0
     step = _STEPS[state + byte] = node * 256, bytes(symbols)
-    if state // 256 != _UNKNOWN:
-        _NEXT[state // 256][byte] = node
+    _ROWS[state // 256][byte] = _ROWS[node]
     return step
 
 
 def check(data: bytes) -> None:
     """Raises HuffmanError where `data` is no code of a header's value."""
-    state, rows = 0, _NEXT
+    row = _START
     for byte in data:
-        state = rows[state][byte]
-    if not _MAY_END[state]:
+        row = row[byte]
+    if not row[_MAY_END]:
         # Or a step that is not known.
         decode(data)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from hpack import Encoder
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protos.payment.v1.payment_pb2 import GetPaymentRequest, Payment
@@ -279,6 +279,11 @@ def test_two_methods_have_a_beginning_each() -> None:
 
 
 @given(st.binary(max_size=12))
+@example(b"\xff")  # padding of eight bits
+@example(b"\xff\xff\xff\xff")  # EOS
+@example(b"\xff\xff\xff\xf3")  # a line feed, and padding
+@example(b"\xff\xff\xff\xf7")  # a carriage return, and padding
+@example(b"\xff\xc7")  # a zero byte, and padding
 def test_what_huffman_refuses_has_no_value_and_the_other_way_round(coded: bytes) -> None:
     try:
         value = decode(coded)
