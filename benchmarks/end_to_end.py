@@ -5,6 +5,7 @@ Locust's FastHttpUser and a stub on grpcio. Besides the answers a second, each s
 each service calls it: their clients cut calls into other frames.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,6 @@ from bakeoff.progress import Silent
 from bakeoff.rig.rig import Rig, RigSettings
 from bakeoff.rig.service import Service, ServiceSettings
 from benchmarks import stubs, windows
-from benchmarks.processes import pinned
 from benchmarks.windows import Aim, Window
 
 _STUB = "stub"
@@ -85,7 +85,9 @@ def _window(
     tokens_file = rig.write_tokens(access, [LOCAL])[LOCAL]
     with ExitStack() as stack:
         cores = settings.cores.rig
-        pids, target = stack.enter_context(stubs.serving(pinned(stub, cores)))
+        pids, target = stack.enter_context(stubs.serving(stub))
+        # As this process has been since `prepared`.
+        assert cores is None or all(os.sched_getaffinity(pid) <= cores for pid in pids), pids
         service = _service(settings, rig, database_url, target, contestant.service)
         up = stack.enter_context(service)
         return contestant.generate(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -33,13 +33,6 @@ def announced(
                 started.wait(_END_DEADLINE_S)
             except subprocess.TimeoutExpired:
                 started.kill()
-
-
-def pinned(command: Sequence[str], cores: Collection[int] | None) -> Sequence[str]:
-    """The same program, on these cores alone; None: on any."""
-    if cores is None:
-        return command
-    return ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
 
 
 def line_of(

@@ -16,7 +16,7 @@ from bakeoff.load.settings import FAST_HTTP
 from bakeoff.measure.phase import decode_measurement
 from bakeoff.rig.swarm import Swarm, SwarmSettings
 from bakeoff.rig.swarmclient import PhasePlan
-from benchmarks.processes import ROOT, cpu_s, line_of, pinned, sleep_until, tree
+from benchmarks.processes import ROOT, cpu_s, line_of, sleep_until, tree
 
 GENERATOR = "generator"
 WINDOW_S = 5
@@ -88,8 +88,10 @@ def stock(aim: Aim) -> Window:
         *("--client", FAST_HTTP, "--host", aim.url, "-u", str(aim.connections)),
         *("-r", str(aim.connections), "-t", f"{WINDOW_S + 3 * _SETTLE_S + 2}s"),
     ]
+    if aim.cores is not None:
+        command = ["taskset", "-c", ",".join(map(str, sorted(aim.cores))), *command]
     with subprocess.Popen(
-        pinned(command, aim.cores),
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **aim.environment},

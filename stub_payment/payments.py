@@ -31,7 +31,7 @@ _UNHASHED = blake2b(digest_size=16)  # to be copied: cheaper than a new one with
 def payment_of_invoice(invoice_id: str) -> Payment:
     """The payment of an invoice: every field follows from the invoice's id."""
     digest = blake2b(invoice_id.encode(), digest_size=16).digest()
-    upper_of_amount = bytes([_AMOUNT_OF_BYTE[digest[1]]])
+    upper_of_amount = bytes([_UPPER_DIGIT_OF_BYTE[digest[1]]])
     payment = Payment()  # its fields one by one: a tenth cheaper
     payment.payment_id = "pay_" + digest.hex()
     payment.invoice_id = invoice_id
@@ -114,16 +114,17 @@ def _one_of_each(values: Iterable[bytes]) -> list[bytes]:
 # Looked up, as every call of a load asks for them.
 _STATUS_OF_BYTE = [_status(byte * 100 // 256) for byte in range(256)]
 _CURRENCY_OF_BYTE = [CURRENCIES[byte % len(CURRENCIES)] for byte in range(256)]
-_AMOUNT_OF_BYTE = [1 + byte // len(CURRENCIES) % AMOUNTS_UPPER_DIGITS for byte in range(256)]
+_UPPER_DIGIT_OF_BYTE = [1 + byte // len(CURRENCIES) % AMOUNTS_UPPER_DIGITS for byte in range(256)]
 
 # A Payment as it is encoded, field by field; see protos/payment/v1/payment.proto.
 _TO_INVOICE = b"\n\x24"
 _REQUEST_BYTES = len(_TO_INVOICE) + 36
 _TO_PAYMENT_ID, _TO_INVOICE_ID = b"\n\x24pay_", b"\x12\x24"
 _TO_AMOUNT_OF_BYTE = _one_of_each(b"\x18%c\x20" % status for status in _STATUS_OF_BYTE)
+# From the upper digit of the amount on.
 _TO_UPDATE_OF_BYTE = _one_of_each(
     b"%c*\x03%b\x30" % (upper, currency.encode())
-    for upper, currency in zip(_AMOUNT_OF_BYTE, _CURRENCY_OF_BYTE, strict=True)
+    for upper, currency in zip(_UPPER_DIGIT_OF_BYTE, _CURRENCY_OF_BYTE, strict=True)
 )
 _END = bytes([UPPER_DIGIT_OF_UPDATE])
 _WITH_UPPER_BIT = bytes(byte | 0x80 for byte in range(256))
