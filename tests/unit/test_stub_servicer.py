@@ -142,6 +142,11 @@ def test_an_encoded_request_is_counted_where_it_is_answered(
         assert counts(servicer) == ({}, {}, 0)
         assert servicer.get_payment_encoded(ordinary) == answer
         assert counts(servicer) == ({"GetPayment": 1}, {OK: 1}, 0)
+        servicer.reset()
+        assert counts(servicer) == ({}, {}, 0)
+        assert servicer.get_payment_encoded(ordinary) == answer
+        get(servicer)
+        assert counts(servicer) == ({"GetPayment": 2}, {OK: 2}, 0)
         # With anything to do but to answer it, it is for messages.
         servicer.configure(Behaviour(latency=Latency(fixed_ms=1)))
         assert servicer.get_payment_encoded(ordinary) is None
@@ -149,7 +154,7 @@ def test_an_encoded_request_is_counted_where_it_is_answered(
         assert servicer.get_payment_encoded(ordinary) == answer
         await servicer.drain(WAIT_S)
         assert servicer.get_payment_encoded(ordinary) is None
-        assert counts(servicer) == ({"GetPayment": 2}, {OK: 2}, 0)
+        assert counts(servicer) == ({"GetPayment": 3}, {OK: 3}, 0)
 
     play(scenario)
 
