@@ -17,7 +17,7 @@ from bakeoff.load.engine.schedule import CHUNK, NEVER_NS, NS, Chunk, Part, Sched
 
 DEADLINE_S = 30.0
 MANY = 200
-EARLY_NS = 30_000
+EARLY_NS, BUSY_NS = 80_000, 30_000
 WHOLE = Part()
 
 
@@ -156,33 +156,60 @@ def test_nothing_begins_after_the_stop() -> None:
     assert pacer.next_due() == NEVER_NS
 
 
-def test_nothing_begins_before_it_is_due() -> None:
-    """Where the timer rings early, the rest is waited for."""
-    waited_for = 0
+def caught_up_before_it_is_due(before_ns: int) -> Iterator[tuple[OpenPacer, Begun, int]]:
+    """Pacers of one arrival that have just caught up, so long before it; and when that began."""
     for _ in range(MANY):
-        schedule = Schedule(50, "constant", 1, 0.02)
-        start_ns = monotonic_ns() + NS // 500
-        pacer = OpenPacer(schedule, WHOLE, start_ns, lambda: None)
+        due_ns = monotonic_ns() + NS // 500
+        pacer = OpenPacer(Schedule(50, "constant", 1, 0.02), WHOLE, due_ns, lambda: None)
         lane = Begun()
         if pacer.take(cast(Lane, lane)) is None:
-            while monotonic_ns() < start_ns - EARLY_NS // 2:
+            while (began_ns := monotonic_ns()) < due_ns - before_ns:
                 pass
             pacer.catch_up()
-            assert monotonic_ns() >= lane.arrivals[0][2] == start_ns
-            waited_for += 1
+            yield pacer, lane, began_ns
         stop(pacer)
+
+
+def test_nothing_begins_before_it_is_due() -> None:
+    """What the timer rings early for is waited for, at last busily."""
+    waited_for = 0
+    for _, lane, began_ns in caught_up_before_it_is_due(BUSY_NS // 2):
+        ((_, _, due_ns),) = lane.arrivals
+        assert monotonic_ns() >= due_ns
+        waited_for += began_ns < due_ns
     assert waited_for
 
 
-@pytest.mark.parametrize(("rate_rps", "early_ns"), [(50.0, EARLY_NS), (5000.0, 0)])
-def test_the_timer_rings_early_where_arrivals_are_rare(
-    rate_rps: float, early_ns: int, monkeypatch: pytest.MonkeyPatch
+def test_answers_are_not_kept_waiting_for_an_arrival() -> None:
+    """The loop has its turn while the arrival is still some way off."""
+    left = 0
+    for pacer, lane, began_ns in caught_up_before_it_is_due(EARLY_NS - 5000):
+        if not lane.arrivals:
+            left += 1
+            assert pacer.next_due() - began_ns > BUSY_NS
+    assert left
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "engines", "early_ns"),
+    [
+        (0.001, 1, EARLY_NS),
+        (1000.0, 1, EARLY_NS),
+        (1600.0, 1, 50_000),
+        (2000.0, 1, 40_000),
+        (4000.0, 2, 40_000),
+        (2001.0, 1, 0),
+        (5000.0, 1, 0),
+    ],
+)
+def test_the_timer_rings_early_by_a_share_of_the_time_between_arrivals(
+    rate_rps: float, engines: int, early_ns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timer = RecordedTimer()
     monkeypatch.setattr(pacing, "TimerFd", lambda: timer)
     start_ns = monotonic_ns() + 3600 * NS
     schedule = Schedule(rate_rps, "constant", 1, 1)
-    pacer = OpenPacer(schedule, WHOLE, start_ns, lambda: None)
+    pacer = OpenPacer(schedule, Part(0, engines), start_ns, lambda: None)
     lanes = [cast(Lane, Begun()) for _ in range(2)]
     for lane in lanes:
         pacer.take(lane)
@@ -200,7 +227,7 @@ def test_the_timer_rings_early_where_arrivals_are_rare(
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_the_timer_alone_begins_all_and_rings_no_more_than_it_must(lanes: int) -> None:
     """With lanes that come free outside of any turn, and stay busy for longer than a gap."""
-    count, rings, late_ns = 40, 0, list[int]()
+    count, ahead_ns, late_ns = 40, list[int](), list[int]()
     schedule = Schedule(400, "constant", 1, count / 400)
 
     class Busy(Begun):
@@ -209,8 +236,8 @@ def test_the_timer_alone_begins_all_and_rings_no_more_than_it_must(lanes: int) -
             asyncio.get_running_loop().call_later(0.004, free, self)
 
     def ring() -> None:
-        nonlocal rings
-        rings += 1
+        assert any(lane.parked for lane in all_lanes)
+        ahead_ns.append(pacer.next_due() - monotonic_ns())
         pacer.catch_up()
 
     def free(lane: Busy) -> None:
@@ -220,19 +247,22 @@ def test_the_timer_alone_begins_all_and_rings_no_more_than_it_must(lanes: int) -
 
     async def run() -> None:
         pacer.start()
-        for _ in range(lanes):
-            free(Busy())
+        for lane in all_lanes:
+            free(lane)
         async with asyncio.timeout(DEADLINE_S):
             while pacer.next_due() < NEVER_NS:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.02)
         pacer.stop()
 
+    all_lanes = [Busy() for _ in range(lanes)]
     pacer = OpenPacer(schedule, WHOLE, monotonic_ns() + NS // 10, ring)
     asyncio.run(run())
     assert pacer.begun == len(late_ns) == count
     assert min(late_ns) >= 0
-    assert 1 <= rings <= count
+    assert max(ahead_ns) <= EARLY_NS
+    # What rings when there is no more than this to wait for begins something.
+    assert 1 <= sum(ns <= BUSY_NS for ns in ahead_ns) <= count
 
 
 def test_few_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,15 @@ from bakeoff.load.engine.schedule import NEVER_NS, NS, Part, Schedule, closed_ch
 from bakeoff.load.wire import TAG_WAITED
 from bakeoff.timerfd import TimerFd
 
-# An idle core takes about as long to wake up, so the timer rings earlier and the rest is waited
-# for busily, which takes away most of the lateness. It costs up to 6 % of a core at the rate up
-# to which it is done; above it the engine sleeps too little for it to matter.
-_EARLY_NS = 30_000
+# An idle core takes up to so long to wake up, so the timer rings earlier, which takes away most of
+# the lateness: by a share of the time between arrivals, since so much of a core it costs. Above a
+# rate the engine sleeps too little for it to matter.
+_EARLY_NS = 80_000
+_EARLY_SHARE = 0.08
 _EARLY_UP_TO_RPS = 2000
+# Of that, what is waited for busily. Before it the timer, which has rung, makes the loop turn, so
+# that no answer waits for an arrival.
+_BUSY_NS = 30_000
 # The place of its instant in an arrival, and what comes after the last.
 _DUE: Final = 2
 _NEVER: Arrival = (-1, 0.0, NEVER_NS)
@@ -48,6 +52,13 @@ class TimedPacer(Pacer, Protocol):
         """When the next arrival is due (NEVER_NS: none any more)."""
 
 
+def _early_ns(rate_rps: float) -> int:
+    """How long before an arrival the timer rings, for so many a second."""
+    if rate_rps > _EARLY_UP_TO_RPS:
+        return 0
+    return int(min(_EARLY_NS, _EARLY_SHARE * NS / rate_rps))
+
+
 class OpenPacer:
     """Arrivals at their instants, whether or not the answers keep up.
 
@@ -73,8 +84,8 @@ class OpenPacer:
         self._timer = TimerFd()
         # When it rings; 0: not.
         self._rings_ns = 0
-        seldom = schedule.rate_rps / part.count <= _EARLY_UP_TO_RPS
-        self._early_ns = _EARLY_NS if seldom else 0
+        self._early_ns = _early_ns(schedule.rate_rps / part.count)
+        self._busy_ns = min(_BUSY_NS, self._early_ns)
         self._stopped = False
 
     def start(self) -> None:
@@ -113,12 +124,12 @@ class OpenPacer:
     def catch_up(self) -> None:
         if self._stopped:
             return
-        idle, early_ns = self._idle, self._early_ns
+        idle, busy_ns = self._idle, self._busy_ns
         while idle:
             first = self._first
             due_ns = first[_DUE]
             ahead_ns = due_ns - monotonic_ns()
-            if ahead_ns > early_ns:
+            if ahead_ns > busy_ns:
                 break
             if ahead_ns > 0:
                 while monotonic_ns() < due_ns:
