@@ -53,6 +53,9 @@ class Connection:
 
 
 KEYS = 50  # of idempotency, so that some come again
+SERVICES = ["", "nobody", "payment.v1"]
+# What may be asked, as often as it comes: a kind, and a service for health.
+DECK = [(kind, service) for kind in range(10) for service in SERVICES]
 
 
 class Wild:
@@ -65,6 +68,7 @@ class Wild:
         self._form = random.Random(seed + 1)
         self._calls = 0
         self._keys: list[int] = []
+        self._deck: list[tuple[int, str]] = []
 
     def connection(self, calls: int) -> Connection:
         """One with so many calls."""
@@ -106,11 +110,14 @@ class Wild:
 
     def _asked(self) -> tuple[str, bytes]:
         draw = self._random
-        match draw.randrange(10):
+        # All of the deck before any of it again, so that few calls are of every kind too.
+        self._deck = self._deck or draw.sample(DECK, len(DECK))
+        kind, service = self._deck.pop()
+        match kind:
             case 0:
                 return "/payment.v1.Payments/Refund", b""
             case 1:
-                asked = HealthCheckRequest(service=draw.choice(["", "nobody", "payment.v1"]))
+                asked = HealthCheckRequest(service=service)
                 return "/grpc.health.v1.Health/Check", asked.SerializeToString()
             case 2 | 3 | 4:
                 charge = CreatePaymentRequest(
